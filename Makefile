@@ -1,0 +1,85 @@
+# Everything runs from .venv; stamp files in .state/ make a second run of any target a no-op.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+BIN := .venv/bin
+STATE := .state
+WEB := control_plane/web
+# program:Debian package, of what the tests start besides Python.
+PROGRAMS := chromium:chromium mosquitto:mosquitto initdb:postgresql openssl:openssl
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STATE)/installed $(STATE)/browser-files ## Make .venv with locked packages, and fetch the browser files
+
+.PHONY: demo
+demo: setup ## Run the whole product on this machine, with simulated readers
+	$(BIN)/omnitill demo $(ARGS)
+
+.PHONY: test
+test: setup system ## Run every test (ARGS='-k name' narrows it down)
+	$(BIN)/python deploy/dev/run_tests.py $(ARGS)
+
+.PHONY: lint
+lint: setup ## Check style, types, dependency rules and translations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	if [ -e control_plane/web/i18n.py ]; then $(BIN)/python -m control_plane.web.i18n check; fi
+
+.PHONY: fmt
+fmt: setup ## Format the code and apply the safe fixes
+	$(BIN)/ruff check --fix-only --exit-zero .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup system ## Measure speed and weight, as JSON
+	$(BIN)/python -m tests.load.bench $(ARGS)
+
+.PHONY: system
+system: ## Install the programs that tests start (with apt, when root)
+	deploy/dev/ensure-system.sh $(PROGRAMS)
+
+.PHONY: lock
+lock: $(STATE)/venv ## Resolve deploy/locks/*.txt again (UPGRADE=1 takes newer versions)
+	deploy/dev/lock.sh $(if $(UPGRADE),--upgrade)
+
+.PHONY: hooks
+hooks: setup ## Run the quick checks before each commit
+	$(BIN)/prek install
+
+.PHONY: clean
+clean: ## Remove everything that make made
+	rm -rf .venv $(STATE) $(WEB)/node_modules $(WEB)/static/vendor .mypy_cache .ruff_cache .pytest_cache \
+	  .hypothesis .import_linter_cache build dist test-results
+	find agent control_plane firmware_profiles protocols tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STATE)/venv: deploy/locks/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: run make with PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/locks/bootstrap.txt
+	mkdir -p $(@D) && touch $@
+
+$(STATE)/packages: deploy/locks/dev.txt $(STATE)/venv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes deploy/locks/bootstrap.txt deploy/locks/dev.txt
+	touch $@
+
+# The build backend is in the locked packages, so that nothing unchecked is fetched here.
+$(STATE)/installed: pyproject.toml $(STATE)/packages
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(STATE)/browser-files: $(WEB)/package-lock.json $(WEB)/assets.py $(STATE)/installed
+	@command -v npm >/dev/null || { echo "npm is needed for the browser files: apt-get install npm"; exit 1; }
+	npm ci --prefix $(WEB) --ignore-scripts --no-audit --no-fund --loglevel=error
+	$(BIN)/python -m control_plane.web.assets
+	touch $@

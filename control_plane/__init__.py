@@ -1,0 +1,1 @@
+"""The cloud process: fleet, payments, ledger, API and web pages."""

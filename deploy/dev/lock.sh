@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Writes deploy/locks/*.txt from pyproject.toml: hashed, for every platform, without any index address.
+# Options go to uv: lock.sh --upgrade, lock.sh --upgrade-package fastapi.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+compile=(.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+  --no-header --no-annotate "$@")
+for extra in agent control-plane dev; do
+  "${compile[@]}" --extra "$extra" --output-file "deploy/locks/$extra.txt" pyproject.toml
+done
+echo 'uv>=0.13.9' | "${compile[@]}" --output-file deploy/locks/bootstrap.txt -

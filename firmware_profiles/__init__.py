@@ -1,0 +1,1 @@
+"""What each card reader model is and can do, as data."""

@@ -1,0 +1,1 @@
+"""What travels on wires, as pure values: no I/O, no clock, no logging."""
