@@ -25,7 +25,7 @@ demo: setup ## Run the whole product on this machine, with simulated readers
 
 .PHONY: test
 test: setup system ## Run every test (ARGS='-k name' narrows it down)
-	$(BIN)/python deploy/dev/run_tests.py $(ARGS)
+	deploy/dev/run-tests.sh $(ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, types, dependency rules and translations
@@ -33,7 +33,6 @@ lint: setup ## Check style, types, dependency rules and translations
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deptry .
 	if [ -e control_plane/web/i18n.py ]; then $(BIN)/python -m control_plane.web.i18n check; fi
 
 .PHONY: fmt

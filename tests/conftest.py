@@ -1,0 +1,41 @@
+"""What all tests share: the network guard, real servers as fixtures, and a word on what could not run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.fakes.clock import FakeClock
+from tests.support import network_guard
+from tests.support.programs import NOT_HERE
+
+pytest_plugins = ["tests.fixtures.mosquitto", "tests.fixtures.postgres"]
+
+network_guard.install()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the agent does."""
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the programs whose absence made tests skip."""
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    missing = sorted(
+        {name for reason in reasons for name in re.findall(f"{NOT_HERE}(\\w+)", reason)}
+    )
+    if missing:
+        count = sum(NOT_HERE in reason for reason in reasons)
+        terminalreporter.write_line(
+            f"{count} tests did not run because these programs are {NOT_HERE}{', '.join(missing)}. "
+            "Run `make system` to get them.",
+            yellow=True,
+        )
