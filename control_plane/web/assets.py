@@ -41,9 +41,7 @@ def main() -> int:
     try:
         copied = copy_vendor_files(WEB / "node_modules", VENDOR)
     except FileNotFoundError as missing:
-        sys.stderr.write(
-            f"{missing} is not there. Run: npm ci --ignore-scripts --prefix {WEB}\n"
-        )
+        sys.stderr.write(f"{missing} is not there. Run: npm ci --ignore-scripts --prefix {WEB}\n")
         return 1
     sys.stdout.write(f"{len(copied)} browser files are in {VENDOR}\n")
     return 0
