@@ -41,7 +41,9 @@ def test_this_machine_is_reached() -> None:
         assert client.getpeername()[0] == "127.0.0.1"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "", None, b"127.0.0.2"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "", None, b"127.0.0.2"]
+)
 def test_a_loopback_host_is_local(host: object) -> None:
     assert is_local(host)
 

@@ -1,0 +1,108 @@
+"""A real browser for tests: Debian's Chromium, driven by Playwright, looking at servers on this machine only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.support.browser import NewContext, note_troubles
+from tests.support.programs import program
+
+SCREENSHOTS = Path("test-results")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # The browser's half of the network guard.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+_CALL_REPORT = pytest.StashKey[pytest.TestReport]()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program("chromium"), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def new_context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[NewContext]:
+    """A function that opens windows. A failed test leaves a screenshot of each page.
+
+    A script that throws, and anything that the content security policy stops, fails the test.
+    """
+    contexts: list[BrowserContext] = []
+    troubles: list[str] = []
+
+    def open_context(**options: Any) -> BrowserContext:  # Any: Playwright's own options
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}
+        )
+        context.set_default_timeout(10_000)
+        note_troubles(context, troubles)
+        contexts.append(context)
+        return context
+
+    yield open_context
+    report = request.node.stash.get(_CALL_REPORT, None)
+    if report is None or report.failed or troubles:
+        _take_screenshots(request.node.nodeid, contexts)
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+@pytest.fixture
+def context(new_context: NewContext) -> BrowserContext:
+    return new_context()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+@pytest.fixture(scope="session")
+def accessibility_violations() -> Callable[[Page], list[str]]:
+    """A function that lists what axe has against a page as it is now, one line a rule and place."""
+    axe = Axe()
+
+    def violations(page: Page) -> list[str]:
+        found = axe.run(page).response["violations"]
+        return [
+            f"{rule['id']}: {rule['help']}: {' '.join(node['target'])}: {node['html']}"
+            for rule in found
+            for node in rule["nodes"]
+        ]
+
+    return violations
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call":
+        item.stash[_CALL_REPORT] = report
+    return report
+
+
+def _take_screenshots(test: str, contexts: list[BrowserContext]) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    name = re.sub(r"[^\w.-]+", "-", test.removeprefix("tests/e2e/"))
+    pages = [page for context in contexts for page in context.pages]
+    for number, page in enumerate(pages, start=1):
+        page.screenshot(path=SCREENSHOTS / f"{name}-{number}.png", full_page=True)
