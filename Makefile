@@ -78,7 +78,7 @@ $(STATE)/installed: pyproject.toml $(STATE)/packages
 	touch $@
 
 $(STATE)/browser-files: $(WEB)/package-lock.json $(WEB)/assets.py $(STATE)/installed
-	@command -v npm >/dev/null || { echo "npm is needed for the browser files: apt-get install npm"; exit 1; }
+	@command -v npm >/dev/null || { echo "The browser files come through npm. To install: sudo apt-get install npm"; exit 1; }
 	npm ci --prefix $(WEB) --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m control_plane.web.assets
 	touch $@

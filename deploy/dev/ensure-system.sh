@@ -33,18 +33,18 @@ as_root=()
 if [[ $(id -u) != 0 ]]; then
   as_root=(sudo -n)
 fi
-install_line="apt-get install --yes --no-install-recommends ${missing_packages[*]}"
+install=(apt-get install --yes --no-install-recommends "${missing_packages[@]}")
 
 if command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; then
   echo "Installing with apt: ${missing_packages[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  "${as_root[@]}" apt-get update -qq
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive $install_line -qq </dev/null >/dev/null
+  # What fails here is told below, with the line to run by hand.
+  "${as_root[@]}" apt-get update -qq || true
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "${install[@]}" -qq </dev/null >/dev/null || true
   look "$@"
 fi
 
 if ((${#missing_programs[@]})); then
-  echo "Not on this machine: ${missing_programs[*]}. To install: sudo $install_line" >&2
+  echo "Not on this machine: ${missing_programs[*]}. To install: sudo ${install[*]}" >&2
   [[ ${CI:-} != true ]] || exit 1
   echo "The tests that need them are skipped." >&2
 fi
