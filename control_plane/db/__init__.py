@@ -1,0 +1,1 @@
+"""The database: engines, column types, tenancy, transactions, migrations."""

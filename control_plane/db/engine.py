@@ -1,0 +1,183 @@
+"""Engines for SQLite and PostgreSQL, and the only places where a transaction begins and commits."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from asyncio import AbstractEventLoop, Lock, get_running_loop, to_thread
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session
+
+from control_plane.clock import Clock
+from control_plane.db.columns import KEYRING_ATTRIBUTE
+from control_plane.db.keyring import Keyring
+from control_plane.db.unit_of_work import Announcer, Context, Transaction, attach, context_of
+
+_BUSY_S: Final = 10
+_READ_ONLY: Final = "omnitill_read_only"
+
+
+class Database:
+    """One database. Opens transactions; knows which of the two kinds it is.
+
+    ``transaction()`` and ``reading()`` give ORM sessions, ``connection()`` and ``reading_connection()`` Core
+    connections for hot paths. Each is one transaction: committed at the end of the block, rolled back by an
+    exception. Announcements go out after the commit only.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        keyring: Keyring,
+        clock: Clock,
+        announcer: Announcer,
+        publish: Callable[[Transaction, object], None],
+        pool_size: int = 40,
+    ) -> None:
+        self.keyring = keyring
+        self.engine = make_engine(url, keyring=keyring, pool_size=pool_size)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._reader = self.engine.execution_options(
+            **{_READ_ONLY: True}, **({} if self.is_sqlite else {"postgresql_readonly": True})
+        )
+        self._clock = clock
+        self._announcer = announcer
+        self._publish = publish
+        self._writers: weakref.WeakKeyDictionary[AbstractEventLoop, Lock] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session for one unit of work."""
+        session = self.open_session()
+        try:
+            yield session
+            self.commit(session)
+        finally:
+            session.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that cannot write."""
+        with Session(self._reader) as session:
+            attach(session, self._context())
+            yield session
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A Core connection for one unit of work on a hot path."""
+        context = self._context()
+        with self.engine.connect() as connection:
+            attach(connection, context)
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                attach(connection, None)
+        self._announce(context)
+
+    @contextmanager
+    def reading_connection(self) -> Iterator[Connection]:
+        """A Core connection that cannot write."""
+        with self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def request_transaction(self) -> AsyncIterator[Session]:
+        """A session for one HTTP request, for the dependency that opens it on the event loop.
+
+        SQLite has one writer at a time. A request that waits for it in a worker thread could keep the thread
+        that the present writer needs to go on; so requests of this process wait here, on the event loop.
+        """
+        async with self._writer():
+            session = self.open_session()
+            try:
+                yield session
+                await to_thread(self.commit, session)
+            finally:
+                await to_thread(session.close)
+
+    def open_session(self) -> Session:
+        """A session whose owner must ``commit`` and close it; used by ``transaction`` and test fixtures."""
+        session = Session(self.engine, expire_on_commit=False)
+        attach(session, self._context())
+        return session
+
+    def commit(self, session: Session) -> None:
+        """Commit, then announce what the transaction wanted to be known."""
+        context = context_of(session)
+        session.commit()
+        attach(session, self._context())
+        self._announce(context)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+    def _context(self) -> Context:
+        return Context(clock=self._clock, keyring=self.keyring, publish=self._publish)
+
+    def _announce(self, context: Context) -> None:
+        if context.announcements:
+            self._announcer.send_many(context.announcements)
+
+    @asynccontextmanager
+    async def _writer(self) -> AsyncIterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        async with self._writers.setdefault(get_running_loop(), Lock()):
+            yield
+
+
+def make_engine(url: str, *, keyring: Keyring, pool_size: int = 40) -> Engine:
+    """An engine of either kind, with our rules for transactions."""
+    parsed = make_url(url)
+    arguments: dict[str, Any] = {"json_serializer": _compact_json}
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise ValueError("SQLite needs a file: each connection would get a database of its own")
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        arguments |= {"connect_args": {"check_same_thread": False}}
+    else:
+        arguments |= {"connect_args": {"application_name": "omnitill", "connect_timeout": 5}}
+    engine = create_engine(
+        parsed, pool_size=pool_size, max_overflow=10, pool_timeout=_BUSY_S, **arguments
+    )
+    setattr(engine.dialect, KEYRING_ATTRIBUTE, keyring)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    # The driver's own BEGIN is deferred: two writers that both read first lose one update silently.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "foreign_keys=ON",
+        f"busy_timeout={_BUSY_S * 1000}",
+        # What was answered to a device or a cashier survives a power cut.
+        "synchronous=FULL",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    driver: Any = connection.connection.driver_connection  # a sqlite3.Connection
+    driver.execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+    driver.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _compact_json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
