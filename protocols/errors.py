@@ -23,7 +23,9 @@ class ProtocolError(Exception):
     def __str__(self) -> str:
         if not self.facts:
             return self.reason
-        return f"{self.reason} ({', '.join(f'{name}={value}' for name, value in self.facts.items())})"
+        return (
+            f"{self.reason} ({', '.join(f'{name}={value}' for name, value in self.facts.items())})"
+        )
 
 
 class MalformedMessage(ProtocolError):

@@ -59,7 +59,7 @@ _BY_NUMBER: Final = {number: code for code, (number, _) in CURRENCIES.items()}
 #: Twelve digits are what ISO 8583 field 4 and every reader protocol here can carry.
 LARGEST_MINOR: Final = 999_999_999_999
 
-_AMOUNT = re.compile(r"(?P<sign>-?)(?P<whole>\d{1,12})(?:[.,](?P<fraction>\d{1,3}))?")
+_AMOUNT = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]{1,12})(?:[.,](?P<fraction>[0-9]{1,3}))?")
 
 
 def exponent(currency: str) -> int:
@@ -155,7 +155,9 @@ class Money:
 
     def _same(self, other: Money) -> Money:
         if other.currency != self.currency:
-            raise MoneyMismatch("amounts of two currencies do not mix", left=self.currency, right=other.currency)
+            raise MoneyMismatch(
+                "amounts of two currencies do not mix", left=self.currency, right=other.currency
+            )
         return other
 
 
@@ -163,4 +165,6 @@ def _facts(currency: str) -> tuple[int, int]:
     try:
         return CURRENCIES[currency]
     except KeyError:
-        raise MoneyMismatch("currency is not known; use its three letters, such as EUR", currency=currency[:8]) from None
+        raise MoneyMismatch(
+            "currency is not known; write three letters like EUR", currency=currency[:8]
+        ) from None

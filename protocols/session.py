@@ -81,6 +81,7 @@ class Facts:
     """A lease was granted for the session's command."""
 
 
+NO_FACTS: Final = Facts()
 Guard = Callable[[Facts], str | None]
 
 
@@ -166,7 +167,7 @@ OPEN_STATES: Final = frozenset(SessionState) - FINAL_STATES
 _SURELY_NO_MONEY: Final = frozenset({_S.CREATED, _S.DECLINED, _S.CANCELLED, _S.EXPIRED, _S.FAILED})
 
 
-def advance(state: SessionState, event: SessionEvent, facts: Facts = Facts()) -> SessionState:  # noqa: B008 (frozen)
+def advance(state: SessionState, event: SessionEvent, facts: Facts = NO_FACTS) -> SessionState:
     """The state after an event. Raises TransitionRefused when the table or its guard does not allow it."""
     transition = TRANSITIONS.get((state, event))
     if transition is None:
@@ -179,4 +180,6 @@ def advance(state: SessionState, event: SessionEvent, facts: Facts = Facts()) ->
 
 def is_late_step(state: SessionState, event: SessionEvent) -> bool:
     """True for a live step that tells nothing new: it arrived after a later one, or after a cancel or the end."""
-    return event in _STEPS and (state, event) not in TRANSITIONS and state is not SessionState.CREATED
+    return (
+        event in _STEPS and (state, event) not in TRANSITIONS and state is not SessionState.CREATED
+    )

@@ -7,7 +7,7 @@ one atomic update, and the device counts the lease on CLOCK_BOOTTIME from the mo
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -18,7 +18,18 @@ from protocols.errors import MalformedMessage
 PositiveMinor = Annotated[int, Meta(gt=0, le=999_999_999_999)]
 
 
-class StartPayment(Struct, frozen=True, kw_only=True, tag_field="kind", tag="payment.start", forbid_unknown_fields=True):
+class Body(Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
+    """What every kind of command shares: strictness."""
+
+
+class StartPayment(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="payment.start",
+    forbid_unknown_fields=True,
+):
     """Take a payment on a reader. Claimed; never run after its lease; never run twice."""
 
     session_id: Id
@@ -32,14 +43,26 @@ class StartPayment(Struct, frozen=True, kw_only=True, tag_field="kind", tag="pay
     cashier_id: str | None = None
 
 
-class CancelPayment(Struct, frozen=True, kw_only=True, tag_field="kind", tag="payment.cancel", forbid_unknown_fields=True):
+class CancelPayment(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="payment.cancel",
+    forbid_unknown_fields=True,
+):
     """Stop a payment if that is still possible. The session's own result says who won."""
 
     session_id: Id
 
 
 class ReversePayment(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="payment.reverse", forbid_unknown_fields=True
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="payment.reverse",
+    forbid_unknown_fields=True,
 ):
     """Take an approved payment back by the reader's receipt number. Claimed."""
 
@@ -52,14 +75,26 @@ class ReversePayment(
     currency: CurrencyCode
 
 
-class RebootReader(Struct, frozen=True, kw_only=True, tag_field="kind", tag="reader.reboot", forbid_unknown_fields=True):
+class RebootReader(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="reader.reboot",
+    forbid_unknown_fields=True,
+):
     """Restart a reader; refused while a payment runs on it."""
 
     reader_id: Id
 
 
 class DiagnoseReader(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="reader.diagnose", forbid_unknown_fields=True
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="reader.diagnose",
+    forbid_unknown_fields=True,
 ):
     """Let a reader test its line to its host."""
 
@@ -67,7 +102,12 @@ class DiagnoseReader(
 
 
 class CloseReaderDay(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="reader.end_of_day", forbid_unknown_fields=True
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="reader.end_of_day",
+    forbid_unknown_fields=True,
 ):
     """End of day on a reader; its totals come back on the event stream."""
 
@@ -75,7 +115,12 @@ class CloseReaderDay(
 
 
 class ShowReaderText(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="reader.show_text", forbid_unknown_fields=True
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="reader.show_text",
+    forbid_unknown_fields=True,
 ):
     """Show text on a reader."""
 
@@ -84,16 +129,35 @@ class ShowReaderText(
     seconds: Annotated[int, Meta(ge=0, le=99)] = 10
 
 
-class RestartAgent(Struct, frozen=True, kw_only=True, tag_field="kind", tag="agent.restart", forbid_unknown_fields=True):
+class RestartAgent(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="agent.restart",
+    forbid_unknown_fields=True,
+):
     """Let the agent exit cleanly; its service manager starts it again. Deferred while a payment runs."""
 
 
-class ReportNow(Struct, frozen=True, kw_only=True, tag_field="kind", tag="agent.report", forbid_unknown_fields=True):
+class ReportNow(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="agent.report",
+    forbid_unknown_fields=True,
+):
     """Publish presence, state and telemetry now; the harmless command that measures the round trip."""
 
 
 class RenewCertificate(
-    Struct, frozen=True, kw_only=True, tag_field="kind", tag="agent.renew_certificate", forbid_unknown_fields=True
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="agent.renew_certificate",
+    forbid_unknown_fields=True,
 ):
     """Ask for a new certificate now instead of at two thirds of the life of the present one."""
 
@@ -134,7 +198,9 @@ class Grant(Struct, frozen=True, kw_only=True):
     nonce: str
     granted: bool
     lease_ms: int = 0
-    reason: Literal["", "expired", "cancelled", "already_claimed", "unknown_command", "suspended"] = ""
+    reason: Literal[
+        "", "expired", "cancelled", "already_claimed", "unknown_command", "suspended"
+    ] = ""
 
 
 class Rejected(Struct, frozen=True, kw_only=True):
@@ -173,7 +239,7 @@ class DesiredConfig(Struct, frozen=True, kw_only=True):
     v: int = 1
     version: int
     hash: str
-    document: dict[str, object]
+    document: dict[str, Any]  # free JSON: the profile's own schema describes it
     signature: str = ""
 
 
@@ -214,4 +280,3 @@ def open_command(payload: bytes) -> Command:
         except (msgspec.DecodeError, UnicodeDecodeError):
             command_id = ""
         raise MalformedMessage(str(error), command_id=command_id) from error
-

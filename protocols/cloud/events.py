@@ -22,7 +22,9 @@ DecidedBy = Literal["answer", "recall", "totals", "reader_status", "not_begun"]
 # --- stream tx -------------------------------------------------------------------------------------------------
 
 
-class PaymentResult(Struct, frozen=True, kw_only=True, tag_field="type", tag="payment.result", omit_defaults=True):
+class PaymentResult(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="payment.result", omit_defaults=True
+):
     """A tap session is decided. One per session, whatever happened on the way."""
 
     session_id: Id
@@ -30,7 +32,7 @@ class PaymentResult(Struct, frozen=True, kw_only=True, tag_field="type", tag="pa
     kind: Literal["sale", "refund", "reversal"]
     outcome: Literal["approved", "declined", "cancelled", "failed"]
     amount_minor: Minor
-    """What moved: the approved amount; for the other outcomes what was asked. Never negative; ``kind`` tells the way."""
+    """What moved: the approved amount; else what was asked. Never negative: ``kind`` tells the way."""
     currency: CurrencyCode
     decided_by: DecidedBy
     """``answer``: the reader's own answer. The others: evidence that was gathered after the answer was lost."""
@@ -84,7 +86,9 @@ class DailyClosing(Struct, frozen=True, kw_only=True, tag_field="type", tag="clo
 # --- stream ev -------------------------------------------------------------------------------------------------
 
 
-class SessionStep(Struct, frozen=True, kw_only=True, tag_field="type", tag="session.step", omit_defaults=True):
+class SessionStep(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="session.step", omit_defaults=True
+):
     """A tap session moved on. Never decides money: only PaymentResult does."""
 
     session_id: Id
@@ -122,7 +126,9 @@ class ReaderTotals(Struct, frozen=True, kw_only=True, tag_field="type", tag="rea
     receipt_to: int | None = None
 
 
-class DeviceEvent(Struct, frozen=True, kw_only=True, tag_field="type", tag="device.event", omit_defaults=True):
+class DeviceEvent(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="device.event", omit_defaults=True
+):
     """Anything else worth keeping: a reader plugged, a quirk, a disk that is full, a clock that jumped."""
 
     kind: Annotated[str, Meta(pattern=r"^[a-z0-9_.]{3,60}$")]
@@ -135,7 +141,9 @@ class DeviceEvent(Struct, frozen=True, kw_only=True, tag_field="type", tag="devi
 # --- stream job ------------------------------------------------------------------------------------------------
 
 
-class JobProgress(Struct, frozen=True, kw_only=True, tag_field="type", tag="job.progress", omit_defaults=True):
+class JobProgress(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="job.progress", omit_defaults=True
+):
     """A config or firmware job moved on."""
 
     job_id: Id
@@ -149,7 +157,9 @@ class JobProgress(Struct, frozen=True, kw_only=True, tag_field="type", tag="job.
 # --- stream res ------------------------------------------------------------------------------------------------
 
 
-class CommandResult(Struct, frozen=True, kw_only=True, tag_field="type", tag="command.result", omit_defaults=True):
+class CommandResult(
+    Struct, frozen=True, kw_only=True, tag_field="type", tag="command.result", omit_defaults=True
+):
     """A command is over on the device. A tap's money outcome is told by PaymentResult, not here."""
 
     command_id: Id
@@ -160,7 +170,15 @@ class CommandResult(Struct, frozen=True, kw_only=True, tag_field="type", tag="co
     output: dict[str, str] = {}
 
 
-StreamData = PaymentResult | DailyClosing | SessionStep | ReaderTotals | DeviceEvent | JobProgress | CommandResult
+StreamData = (
+    PaymentResult
+    | DailyClosing
+    | SessionStep
+    | ReaderTotals
+    | DeviceEvent
+    | JobProgress
+    | CommandResult
+)
 
 # --- not streamed ----------------------------------------------------------------------------------------------
 

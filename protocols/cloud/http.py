@@ -94,7 +94,7 @@ class Renewed(Struct, frozen=True, kw_only=True):
 
 
 class UpMessage(Struct, frozen=True, kw_only=True):
-    """One message as it would have been published: ``channel`` such as ``up/tx``, ``payload`` its exact bytes as text."""
+    """One message as it would be published: ``channel`` such as ``up/tx``, ``payload`` its exact bytes."""
 
     channel: str
     payload: str
@@ -114,7 +114,7 @@ class OutboxAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Desired(Struct, frozen=True, kw_only=True):
-    """``GET /v1/device/desired?wait=S&config_hash=H``: returns at once when there is something, else after S seconds."""
+    """``GET /v1/device/desired?wait=S&config_hash=H``: answers when there is something, else after S seconds."""
 
     commands: list[Command]
     config: DesiredConfig | None

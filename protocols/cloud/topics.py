@@ -103,7 +103,9 @@ STREAM_CHANNEL: Final[dict[Stream, Channel]] = {
     Stream.JOBS: Channel.JOBS,
     Stream.RESULTS: Channel.RESULT,
 }
-CHANNEL_STREAM: Final[dict[Channel, Stream]] = {channel: stream for stream, channel in STREAM_CHANNEL.items()}
+CHANNEL_STREAM: Final[dict[Channel, Stream]] = {
+    channel: stream for stream, channel in STREAM_CHANNEL.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def service_topic(cell: str) -> str:
 def parse(text: str) -> Address:
     """Take a device topic apart. Raises MalformedMessage for any other topic."""
     parts = text.split("/", 4)
-    if len(parts) != 5 or f"{parts[0]}/{parts[1]}" != ROOT or not _CELL.fullmatch(parts[2]) or not is_device_id(parts[3]):
+    is_ours = len(parts) == 5 and f"{parts[0]}/{parts[1]}" == ROOT
+    if not is_ours or not _CELL.fullmatch(parts[2]) or not is_device_id(parts[3]):
         raise MalformedMessage("not a device topic", topic=text[:120])
     try:
         return Address(parts[2], parts[3], Channel(parts[4]))
@@ -140,8 +143,12 @@ def parse(text: str) -> Address:
 
 
 def device_subscriptions(cell: str, device_id: str) -> list[str]:
-    """The exact filters a device subscribes to (no wildcard: some brokers send retained messages only for exact ones)."""
-    filters = [topic(cell, device_id, channel) for channel in Channel if channel.direction is Direction.DOWN]
+    """The exact filters a device subscribes to: for wildcards some brokers send no retained messages."""
+    filters = [
+        topic(cell, device_id, channel)
+        for channel in Channel
+        if channel.direction is Direction.DOWN
+    ]
     return [*filters, service_topic(cell)]
 
 

@@ -1,0 +1,3 @@
+"""Reader protocols: codecs and conversations, without I/O."""
+
+from __future__ import annotations

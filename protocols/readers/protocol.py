@@ -320,7 +320,7 @@ class ReaderMachine(Protocol):
         ...
 
     def disconnected(self, now: float) -> Sequence[ReaderEvent]:
-        """The transport is gone; a running command finishes as ``LOST`` (or ``BUSY``/``FAILED`` if provably not begun)."""
+        """The transport is gone: a running command finishes as ``LOST``, or ``FAILED`` if provably not begun."""
         ...
 
     def start(self, command: ReaderCommand, now: float) -> None:
