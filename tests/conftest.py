@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes.clock import FakeClock
 from tests.support import network_guard
@@ -13,6 +14,10 @@ from tests.support.programs import NOT_HERE
 pytest_plugins = ["tests.fixtures.mosquitto", "tests.fixtures.postgres"]
 
 network_guard.install()
+
+# How long one example takes says more about what else runs on the machine than about the code.
+settings.register_profile("omnitill", deadline=None, print_blob=True)
+settings.load_profile("omnitill")
 
 
 @pytest.fixture(scope="session")
