@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from protocols.cloud.events import CurrencyCode, Id, ShortText
+from protocols.cloud.events import UNREADABLE, CurrencyCode, Id, ShortText
 from protocols.errors import MalformedMessage
 
 PositiveMinor = Annotated[int, Meta(gt=0, le=999_999_999_999)]
@@ -274,9 +274,9 @@ def open_command(payload: bytes) -> Command:
     """Decode strictly. Raises MalformedMessage that names the field; ``facts['command_id']`` is set when readable."""
     try:
         return _command_decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         try:
             command_id = _id_decoder.decode(payload).id
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             command_id = ""
         raise MalformedMessage(str(error), command_id=command_id) from error

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.cloud.events import StreamData
+from protocols.cloud.events import UNREADABLE, StreamData
 from protocols.errors import MalformedMessage
 
 #: ``prev`` of the first message of a stream in an epoch.
@@ -67,7 +67,7 @@ def open_envelope(payload: bytes) -> Envelope:
     """Decode and validate. Raises MalformedMessage that names the field."""
     try:
         return _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MalformedMessage(str(error)) from error
 
 
@@ -75,7 +75,7 @@ def open_head(payload: bytes) -> EnvelopeHead | None:
     """The key of a message that could not be opened, if even that can be read."""
     try:
         return _head_decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -7,10 +7,13 @@ No field of any message carries a card number, track, PIN or CVC.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+
+#: What decoding of bytes by msgspec raises; the last one for a few thousand nested brackets.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Minor = Annotated[int, Meta(ge=-999_999_999_999, le=999_999_999_999)]
 CurrencyCode = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
