@@ -51,7 +51,19 @@ def test_a_device_id_can_stand_in_a_topic() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "abc", "a" * 65, "Dev-1234", "dev/1234", "dev+1234", "dev#1234", "-dev1234", "dev.1234"],
+    [
+        "",
+        "abc",
+        "a" * 65,
+        "Dev-1234",
+        "dev/1234",
+        "dev+1234",
+        "dev#1234",
+        "-dev1234",
+        "dev.1234",
+        "dev-1234\n",
+        "$sys",
+    ],
 )
 def test_what_a_broker_could_misread_is_no_device_id(text: str) -> None:
     assert not is_device_id(text)

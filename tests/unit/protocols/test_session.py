@@ -175,6 +175,22 @@ def test_the_server_alone_ends_a_session_only_while_no_lease_was_granted(
         advance(S.CREATED, event, CLAIMED)
 
 
+def test_a_plain_sale_goes_through_its_steps() -> None:
+    visited = [S.CREATED]
+
+    for event in (E.CLAIM, E.SEND, E.WAIT_FOR_CARD, E.SEE_CARD, E.AUTHORIZE, E.APPROVE):
+        visited.append(advance(visited[-1], event, PAID))
+
+    assert visited[1:] == [
+        S.CLAIMED,
+        S.SENT,
+        S.WAITING_FOR_CARD,
+        S.CARD_SEEN,
+        S.AUTHORIZING,
+        S.APPROVED,
+    ]
+
+
 def test_a_claim_needs_a_granted_lease() -> None:
     with pytest.raises(TransitionRefused, match="no lease"):
         advance(S.CREATED, E.CLAIM, NO_FACTS)

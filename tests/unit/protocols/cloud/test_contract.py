@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from protocols.cloud import http, topics
 from protocols.cloud.commands import (
+    CLAIMED,
     Command,
     RebootReader,
     ReportNow,
+    ReversePayment,
     ShowReaderText,
     StartPayment,
     encode,
@@ -151,11 +153,24 @@ def test_deeply_nested_bytes_are_refused(payload: bytes, read: Callable[[bytes],
     assert open_head(payload) is None
 
 
-def test_the_hash_chain_shows_a_changed_row() -> None:
+def test_a_missing_key_is_refused_by_its_name() -> None:
+    whole = json.loads(seal(envelope()))
+    del whole["seq"]
+
+    with pytest.raises(MalformedMessage, match="seq"):
+        open_envelope(json.dumps(whole).encode())
+
+
+def test_the_hash_of_a_message_changes_with_any_byte() -> None:
     payload = seal(envelope())
 
-    assert len(body_hash(payload)) == len(GENESIS)
-    assert body_hash(changed(payload, ["data", "amount_minor"], 1)) != body_hash(payload)
+    changed_hashes = {
+        body_hash(payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :])
+        for at in range(len(payload))
+    }
+
+    assert len(changed_hashes | {body_hash(payload)}) == len(payload) + 1
+    assert len(GENESIS) == len(body_hash(payload))
 
 
 def test_a_command_is_read_as_it_was_sent() -> None:
@@ -239,6 +254,7 @@ def test_topics_stay_within_what_every_broker_allows() -> None:
         "fl/1/0a/+/up/tx",
         "fl/1/0a/dev-1234/up/tx/x",
         "fl/1/0a/dev-1234/up/gift",
+        "fl/1/0a/_svc/state",
         "/fl/1/0a/dev-1234/up/tx",
     ],
 )
@@ -261,16 +277,27 @@ def test_every_stream_has_a_channel_of_its_own() -> None:
     assert set(topics.DELIVERY) == set(Channel)
 
 
-def test_commands_are_never_retained() -> None:
+def test_commands_are_never_retained_and_nothing_needs_quality_of_service_two() -> None:
     assert not topics.DELIVERY[Channel.COMMAND].retain
     assert not topics.DELIVERY[Channel.GRANT].retain
+    assert max(delivery.qos for delivery in topics.DELIVERY.values()) == 1
+
+
+def test_every_command_that_moves_money_is_claimed() -> None:
+    assert set(CLAIMED) == {StartPayment, ReversePayment}
 
 
 def test_what_a_device_signs_over_https_binds_method_path_time_and_body() -> None:
-    base = http.signed_text("post", "/v1/device/outbox?x=1", 1_777_882_530_120, b"{}")
+    texts = {
+        http.signed_text("POST", "/v1/device/claim", 1, b"x"),
+        http.signed_text("PUT", "/v1/device/claim", 1, b"x"),
+        http.signed_text("POST", "/v1/device/claim?a=1", 1, b"x"),
+        http.signed_text("POST", "/v1/device/claim", 2, b"x"),
+        http.signed_text("POST", "/v1/device/claim", 1, b"y"),
+    }
 
-    assert base.split(b"\n")[:3] == [b"POST", b"/v1/device/outbox?x=1", b"1777882530120"]
-    assert base != http.signed_text("post", "/v1/device/outbox?x=1", 1_777_882_530_120, b"{ }")
+    assert len(texts) == 5
+    assert http.signed_text("post", "/v1/device/claim", 1, b"x") in texts
 
 
 documents = st.recursive(
