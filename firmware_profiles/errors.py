@@ -1,0 +1,35 @@
+"""What can be wrong with profiles."""
+
+from __future__ import annotations
+
+
+class ProfileError(Exception):
+    """Something about profiles. ``code`` is stable, ``facts`` name what and where."""
+
+    code = "profile_error"
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+
+class ProfileUnreadable(ProfileError):
+    """A file that is no profile: the file, the key in it, and why."""
+
+    code = "profile_unreadable"
+
+    def __init__(self, file: str, key: str, why: str) -> None:
+        super().__init__(": ".join(filter(None, (file, key, why))), file=file, key=key)
+
+
+class ProfileUnknown(ProfileError):
+    """No profile of this name."""
+
+    code = "profile_unknown"
+
+    def __init__(self, profile_id: str, known: list[str]) -> None:
+        super().__init__(
+            f"there is no reader profile {profile_id!r}; known are {', '.join(known)}",
+            profile_id=profile_id,
+        )

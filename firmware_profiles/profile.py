@@ -1,0 +1,380 @@
+"""What a reader profile says: one TOML file per model, read strictly. A key that is not named here is refused.
+
+The tables and their meaning: `match` how the model is recognised, `protocol` how to talk to it, `capabilities` what
+the console may offer, `settings` what a shop may set, `firmware` how it is updated, `quirks` what one model does
+differently, `health` when to worry, `redaction` what never leaves the agent. `profile.verified` names the source of a
+fact; what is not listed there counts as unverified and is shown as such.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from firmware_profiles.errors import ProfileUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+UsbNumber = Annotated[int, Meta(ge=0, le=0xFFFF)]
+TcpPort = Annotated[int, Meta(ge=1, le=65535)]
+Positive = Annotated[int, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+KebabCase = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every table is strict."""
+
+
+class About(_Table, frozen=True):
+    """Which model this is. `verified` maps the path of a fact to the source it was read in."""
+
+    id: KebabCase
+    revision: Positive
+    vendor: Text
+    model: Text
+    kind: Literal["card_reader", "payment_terminal"]
+    family: KebabCase
+    inherits: KebabCase | None = None
+    verified: dict[str, Text] = {}
+
+
+class UsbMatch(_Table, frozen=True):
+    """A USB device; the texts are regular expressions on its descriptors."""
+
+    vid: UsbNumber
+    pid: UsbNumber | None = None
+    product: str | None = None
+    manufacturer: str | None = None
+    serial: str | None = None
+    interface_class: Annotated[int, Meta(ge=0, le=0xFF)] | None = None
+    enabled: bool = True
+
+
+class BleMatch(_Table, frozen=True):
+    """A Bluetooth LE device."""
+
+    service: str | None = None
+    name: str | None = None
+    manufacturer_id: UsbNumber | None = None
+    enabled: bool = True
+
+
+class UsbId(_Table, frozen=True):
+    """A vendor and product number."""
+
+    vid: UsbNumber
+    pid: UsbNumber
+
+
+class SerialMatch(_Table, frozen=True):
+    """A serial port; `usb` are the numbers of bridge chips, which alone never bind a profile."""
+
+    usb: list[UsbId] = []
+    baud: list[Positive] = []
+    parity: Literal["N", "E", "O"] = "N"
+    stopbits: Literal[1, 2] = 1
+    enabled: bool = True
+
+
+class TcpMatch(_Table, frozen=True):
+    """A network reader; `oui` are the first three bytes of its hardware address, such as `00:11:22`."""
+
+    port: TcpPort
+    oui: list[str] = []
+    enabled: bool = True
+
+
+class Confirm(_Table, frozen=True):
+    """A read-only question that must be answered as expected before the profile is bound to a device."""
+
+    probe: Text
+    answer: str | None = None
+    contains: str | None = None
+    serial_from: str | None = None
+
+
+class Match(_Table, frozen=True):
+    """How a device of this model is recognised."""
+
+    usb: list[UsbMatch] = []
+    ble: list[BleMatch] = []
+    serial: list[SerialMatch] = []
+    tcp: list[TcpMatch] = []
+    confirm: Confirm | None = None
+
+
+class Bootloader(_Table, frozen=True):
+    """The same unit under other numbers while it takes new firmware, for at most `max_s`."""
+
+    usb: list[UsbId] = []
+    ble: list[BleMatch] = []
+    max_s: Positive = 600
+
+
+class SerialLine(_Table, frozen=True):
+    """How the wire is set when the address does not say otherwise."""
+
+    baud: Positive = 9600
+    bytesize: Literal[7, 8] = 8
+    parity: Literal["N", "E", "O"] = "N"
+    stopbits: Literal[1, 2] = 1
+    write_timeout_s: Positive = 5
+
+
+class TcpLine(_Table, frozen=True):
+    """How the connection is made when the address does not say otherwise."""
+
+    port: TcpPort
+    connect_timeout_s: Positive = 5
+    silence_s: Positive = 20
+    """A peer that vanished without a word is noticed within this."""
+    write_timeout_s: Positive = 10
+    idle_close_s: Annotated[int, Meta(ge=0)] = 0
+    """Close a connection that was idle for this long, so that others may use the reader; 0 keeps it open."""
+
+
+class Conversation(_Table, frozen=True):
+    """`[protocol]`: the protocol by name, its lines, its time limits. What is left are the protocol's own `options`."""
+
+    name: Text
+    framing: Literal["tcp", "serial"] | None = None
+    serial: SerialLine | None = None
+    tcp: TcpLine | None = None
+    usb_hid: dict[str, int | str | bool] | None = None
+    ble_gatt: dict[str, int | str | bool] | None = None
+    timeouts_ms: dict[str, Positive] = {}
+    retries: dict[str, Annotated[int, Meta(ge=0, le=10)]] = {}
+    options: dict[str, int | str | bool] = {}
+
+
+class Setting(_Table, frozen=True):
+    """One value that a shop may set. `scope`: kept by the agent, or written into the device by `write`."""
+
+    type: Literal["int", "bool", "enum", "string", "digits", "time"]
+    scope: Literal["agent", "device"]
+    min: int | None = None
+    max: int | None = None
+    length: Positive | None = None
+    values: list[str] = []
+    default: int | bool | str | None = None
+    secret: bool = False
+    write: dict[str, str] | None = None
+    requires: list[str] = []
+    enabled: bool = True
+
+
+class FirmwareFile(_Table, frozen=True):
+    """What may be installed."""
+
+    max_bytes: Positive
+    sha256_required: bool = True
+    vendor_signed: bool = False
+    bundle: Literal["file", "directory"] = "file"
+
+
+class Preconditions(_Table, frozen=True):
+    """What must hold before an update begins."""
+
+    idle_s: int = 60
+    end_of_day: bool = False
+    battery_min_pct: Annotated[int, Meta(ge=0, le=100)] | None = None
+    external_power: Literal["required", "preferred", "ignored"] = "ignored"
+    transports: list[str] = []
+    maintenance_window: bool = True
+
+
+class UpdateTiming(_Table, frozen=True):
+    """How long an update may take."""
+
+    transfer_max_s: Positive = 1800
+    reboot_max_s: Positive = 600
+    quiet_after_s: int = 0
+
+
+class Verify(_Table, frozen=True):
+    """How success is proved, and what happens when it is not."""
+
+    steps: list[str] = []
+    rollback: Literal["none", "reinstall_previous", "dual_bank"] = "none"
+    on_failure: Literal["quarantine", "report"] = "quarantine"
+
+
+class Firmware(_Table, frozen=True):
+    """Where the installed version is read, how versions compare, and how a new one gets in."""
+
+    version_source: str
+    channels: list[str] = []
+    components: list[str] = []
+    version_format: str = ""
+    compare: Annotated[
+        str, Meta(pattern=r"^(exact|contains|list|opaque|revision_letters|numeric:[a-z0-9_,]+)$")
+    ] = "opaque"
+    group_must_match: list[str] = []
+    downgrade: Literal["deny", "allow_with_approval", "allow"] = "deny"
+    min_allowed: str = ""
+    file: FirmwareFile | None = None
+    method: (
+        Literal["zvt_0810_pull", "zvt_0814_push", "mms_d801", "vendor_tool", "host_driven"] | None
+    ) = None
+    method_args: dict[str, Any] = {}  # each method reads its own
+    preconditions: Preconditions = Preconditions()
+    timing: UpdateTiming = UpdateTiming()
+    verify: Verify = Verify()
+
+
+class Quirk(_Table, frozen=True):
+    """Something one model does differently; `action` is a name that its protocol knows."""
+
+    id: KebabCase
+    action: Text
+    applies: Text = "*"
+
+
+class Health(_Table, frozen=True):
+    """How often to look, and when to worry. A limit that is absent is not watched."""
+
+    heartbeat_s: Positive = 60
+    silent_max_s: Positive = 300
+    busy_9c_max_s: Positive | None = None
+    temperature_c_warn: int | None = None
+    temperature_c_crit: int | None = None
+    battery_warn_pct: int | None = None
+    battery_crit_pct: int | None = None
+    decline_rate_warn: Share | None = None
+    error_rate_warn: Share | None = None
+    error_rate_crit: Share | None = None
+    disconnects_per_hour_warn: int | None = None
+    end_of_day_overdue_h: int | None = None
+    reboot_every_h: int | None = None
+    clock_drift_s_warn: int | None = None
+    ksn_remaining_warn: int | None = None
+    tamper: Literal["critical_at_once", "ignored"] | None = None
+
+
+class Redaction(_Table, frozen=True):
+    """What never leaves the agent, beyond what the decoders always mask."""
+
+    drop_bmps: list[str] = []
+    drop_tags: list[str] = []
+    opaque_tags: list[str] = []
+    mask_pan: Literal["first6last4", "last4"] = "first6last4"
+    forbid_clear_data: bool = False
+
+
+class ReaderProfile(_Table, frozen=True):
+    """One model, as its file says."""
+
+    schema: Literal[1]
+    profile: About
+    protocol: Conversation
+    match: Match = Match()
+    bootloader: Bootloader | None = None
+    capabilities: dict[str, bool | str | list[str]] = {}
+    settings: dict[str, Setting] = {}
+    firmware: Firmware | None = None
+    quirks: list[Quirk] = []
+    health: Health = Health()
+    redaction: Redaction = Redaction()
+
+    @property
+    def id(self) -> str:
+        """The profile's name, as in a configuration: `generic-zvt-tcp`."""
+        return self.profile.id
+
+    def can(self, capability: str) -> bool:
+        """True when the model has it; for a capability with several values, when it is neither false nor `none`."""
+        return self.capabilities.get(capability, False) not in (False, "none", [])
+
+    def timeout_s(self, name: str, default: float) -> float:
+        """A time limit of the protocol, in seconds."""
+        return self.protocol.timeouts_ms.get(name, default * 1000) / 1000
+
+    def is_verified(self, path: str) -> bool:
+        """True when the source of a fact, or of a table that holds it, is named."""
+        return any(
+            path == known or path.startswith((f"{known}.", f"{known}["))
+            for known in self.profile.verified
+        )
+
+
+#: What a [protocol] table may hold besides the options of its protocol.
+_CONVERSATION: Final = frozenset(Conversation.__struct_fields__)
+_UNKNOWN_KEY: Final = re.compile(
+    r"unknown field `(?P<key>[^`]+)`(?: - at `\$\.?(?P<table>[^`]*)`)?"
+)
+_AT: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`")
+
+
+def load_document(path: Path) -> dict[str, Any]:
+    """The tables of a file as they stand there. Raises ProfileUnreadable."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileUnreadable(path.name, "", str(error)) from error
+    except OSError as error:
+        raise ProfileUnreadable(path.name, "", error.strerror or str(error)) from error
+
+
+def merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    """What a profile that inherits amounts to: tables merge, everything else is replaced."""
+    merged = dict(base)
+    for key, value in child.items():
+        below = merged.get(key)
+        merged[key] = (
+            merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def read_profile(document: Mapping[str, Any], file: str) -> ReaderProfile:
+    """A profile from the tables of its file. Raises ProfileUnreadable that names the file and the key."""
+    tables = dict(document)
+    if isinstance(conversation := tables.get("protocol"), dict):
+        own = {key: value for key, value in conversation.items() if key not in _CONVERSATION}
+        if "options" in conversation:
+            raise ProfileUnreadable(file, "protocol.options", "options stand in [protocol] itself")
+        tables["protocol"] = {
+            **{key: value for key, value in conversation.items() if key in _CONVERSATION},
+            "options": own,
+        }
+    try:
+        profile = msgspec.convert(tables, ReaderProfile)
+    except msgspec.ValidationError as error:
+        raise _unreadable(file, str(error)) from error
+    _check_expressions(profile, file)
+    return profile
+
+
+def _unreadable(file: str, message: str) -> ProfileUnreadable:
+    if unknown := _UNKNOWN_KEY.search(message):
+        key = ".".join(filter(None, (unknown["table"], unknown["key"])))
+        return ProfileUnreadable(file, key, "no such key; check its spelling")
+    at = _AT.search(message)
+    return ProfileUnreadable(file, at["path"] if at else "", _AT.sub("", message))
+
+
+def _check_expressions(profile: ReaderProfile, file: str) -> None:
+    confirm, firmware = profile.match.confirm, profile.firmware
+    expressions = {
+        "match.confirm.answer": confirm.answer if confirm else None,
+        "match.confirm.contains": confirm.contains if confirm else None,
+        "firmware.version_format": firmware.version_format if firmware else None,
+    }
+    for index, usb in enumerate(profile.match.usb):
+        for name in ("product", "manufacturer", "serial"):
+            expressions[f"match.usb[{index}].{name}"] = getattr(usb, name)
+    for index, ble in enumerate(profile.match.ble):
+        expressions[f"match.ble[{index}].name"] = ble.name
+    for key, expression in expressions.items():
+        try:
+            re.compile(expression or "")
+        except re.error as error:
+            raise ProfileUnreadable(file, key, f"no regular expression: {error}") from error
