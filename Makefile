@@ -72,7 +72,7 @@ $(STATE)/packages: deploy/locks/dev.txt $(STATE)/venv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes deploy/locks/bootstrap.txt deploy/locks/dev.txt
 	touch $@
 
-# The build backend is in the locked packages, so that nothing unchecked is fetched here.
+# The build backend is locked too, so that nothing unchecked is fetched here.
 $(STATE)/installed: pyproject.toml $(STATE)/packages
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@

@@ -9,4 +9,6 @@ compile=(.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --ge
 for extra in agent control-plane dev; do
   "${compile[@]}" --extra "$extra" --output-file "deploy/locks/$extra.txt" pyproject.toml
 done
-echo 'uv>=0.13.9' | "${compile[@]}" --output-file deploy/locks/bootstrap.txt -
+# What makes environments and wheels: the installer, and the build backend that pyproject.toml names.
+printf '%s\n' 'uv>=0.13.9' 'hatchling>=1.33' 'editables>=0.5' |
+  "${compile[@]}" --output-file deploy/locks/bootstrap.txt -
