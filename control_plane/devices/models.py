@@ -4,10 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, Table, text
+from sqlalchemy import BigInteger, Column, Index, text
 from sqlmodel import Field, SQLModel
 
-from control_plane.db.columns import AutoIncrement, Json, UtcDateTime, text_enum
+from control_plane.db.columns import AutoIncrement, Json, UtcDateTime, table_of, text_enum
 from control_plane.devices.lifecycle import DeviceState
 
 
@@ -32,8 +32,8 @@ class EnrollmentCode(SQLModel, table=True):
     __tablename__ = "enrollment_code"
 
     id: str = Field(primary_key=True, max_length=40)
-    merchant_id: str = Field(max_length=40, index=True)
-    location_id: str = Field(max_length=40, index=True)
+    merchant_id: str = Field(max_length=40, index=True, foreign_key="merchant.id")
+    location_id: str = Field(max_length=40, index=True, foreign_key="location.id")
     code_hash: str = Field(max_length=64, unique=True)
     #: The last two characters, so that a person can tell codes apart.
     hint: str = Field(max_length=2)
@@ -55,8 +55,8 @@ class Device(SQLModel, table=True):
     __table_args__ = (Index("ix_device_merchant_state", "merchant_id", "state"),)
 
     id: str = Field(primary_key=True, max_length=64)
-    merchant_id: str = Field(max_length=40)
-    location_id: str = Field(max_length=40, index=True)
+    merchant_id: str = Field(max_length=40, foreign_key="merchant.id")
+    location_id: str = Field(max_length=40, index=True, foreign_key="location.id")
     name: str = Field(max_length=100)
     state: DeviceState = Field(sa_type=text_enum(DeviceState))
     state_since: datetime = Field(sa_type=UtcDateTime)
@@ -183,12 +183,6 @@ class DeviceEvent(SQLModel, table=True):
     facts: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     happened_at: datetime = Field(sa_type=UtcDateTime)
     recorded_at: datetime = Field(sa_type=UtcDateTime)
-
-
-def table_of(model: type[SQLModel]) -> Table:
-    """The Core table behind a model, for statements on hot paths."""
-    table: Table = model.__table__  # type: ignore[attr-defined]  # SQLModel adds it to table classes only
-    return table
 
 
 DEVICES: Final = table_of(Device)

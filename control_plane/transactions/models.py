@@ -15,13 +15,12 @@ from sqlalchemy import (
     Index,
     Numeric,
     String,
-    Table,
     Text,
     UniqueConstraint,
 )
 from sqlmodel import Field, SQLModel
 
-from control_plane.db.columns import AutoIncrement, Json, UtcDateTime, text_enum
+from control_plane.db.columns import AutoIncrement, Json, UtcDateTime, table_of, text_enum
 
 
 class Kind(StrEnum):
@@ -220,13 +219,8 @@ class DayClosing(SQLModel, table=True):
     compared_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
-def _table(model: type[SQLModel]) -> Table:
-    table: Table = model.__table__  # type: ignore[attr-defined]  # SQLModel adds it to table classes only
-    return table
-
-
-TRANSACTIONS: Final = _table(Transaction)
-CURSORS: Final = _table(StreamCursor)
-INBOX: Final = _table(Inbox)
-QUARANTINE: Final = _table(Quarantined)
-CLOSINGS: Final = _table(DayClosing)
+TRANSACTIONS: Final = table_of(Transaction)
+CURSORS: Final = table_of(StreamCursor)
+INBOX: Final = table_of(Inbox)
+QUARANTINE: Final = table_of(Quarantined)
+CLOSINGS: Final = table_of(DayClosing)
