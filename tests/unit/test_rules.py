@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import agent.version
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["agent", "control_plane", "firmware_profiles", "protocols"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -123,7 +125,7 @@ TENANT_TABLES = tenant_tables_of(
     _parse(path) for path in _python_files("control_plane") if path.name == "models.py"
 )
 
-EDGES = {"api", "integrations", "jobs", "mail", "mqtt", "processors", "web", "webhooks"}
+EDGES = {"api", "http", "integrations", "jobs", "mail", "mqtt", "processors", "web", "webhooks"}
 # These open transactions, so they end them.
 COMMITTERS = ("control_plane/db/", "control_plane/jobs/", "control_plane/mqtt/")
 RULES = [
@@ -226,6 +228,10 @@ def test_a_top_level_name_is_ours_alone(name: str) -> None:
     assert spec is not None
     assert spec.origin == str(ROOT / name / "__init__.py")
     assert providers == set()
+
+
+def test_the_agent_tells_the_version_of_the_distribution() -> None:
+    assert agent.version.VERSION == PYPROJECT["project"]["version"]
 
 
 def test_test_folders_are_not_packages() -> None:
