@@ -306,7 +306,18 @@ class Finished:
     """Protocol facts worth keeping, masked."""
 
 
-ReaderEvent = Progress | Printed | QuirkSeen | Finished
+@dataclass(frozen=True, slots=True)
+class LateResult:
+    """The reader tells the result of a payment whose command had already finished as ``LOST``, or of nobody's.
+
+    No ``Finished`` follows from it. The agent attaches it to its own session by receipt number, amount and time.
+    """
+
+    payment: PaymentFacts
+    outcome: Outcome
+
+
+ReaderEvent = Progress | Printed | QuirkSeen | LateResult | Finished
 
 
 class ReaderMachine(Protocol):
@@ -352,4 +363,44 @@ class ReaderMachine(Protocol):
 
     def wants_reconnect(self) -> bool:
         """True when the protocol says that the connection must be closed and opened anew."""
+        ...
+
+
+class TerminalMachine(Protocol):
+    """The reader's side of a conversation, for simulators: the same shape, driven the same way."""
+
+    def connected(self, now: float) -> None:
+        """A host has connected."""
+        ...
+
+    def disconnected(self, now: float) -> None:
+        """The host is gone; what the terminal was doing goes on as it would in a shop."""
+        ...
+
+    def feed(self, received: bytes, now: float) -> None:
+        """Take bytes as they come. Never raises on anything a peer may send."""
+        ...
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed."""
+        ...
+
+    def outgoing(self) -> bytes:
+        """Bytes to send now; they are handed out once."""
+        ...
+
+    def deadline(self) -> float | None:
+        """When ``expired`` wants to be called, or ``None``; also counts while no host is connected."""
+        ...
+
+    def wants_disconnect(self) -> bool:
+        """True once when the line is to be dropped, after ``outgoing()`` was sent."""
+        ...
+
+    def unreachable_until(self) -> float | None:
+        """Until when no host may connect, because the terminal restarts."""
+        ...
+
+    def snapshot(self) -> dict[str, object]:
+        """Everything that outlives a power cut, JSON-able: receipts, totals, a payment not yet confirmed."""
         ...
