@@ -1,0 +1,1 @@
+"""Readers: a transport, a protocol machine and a profile, kept in conversation."""
