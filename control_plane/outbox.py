@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Column, Index, Table, insert, text
+from sqlalchemy import Column, Index, Table, delete, func, insert, select, text, update
 from sqlmodel import Field, SQLModel
 
-from control_plane.db.columns import AutoIncrement, Json, UtcDateTime, text_enum
+from control_plane.db.columns import AutoIncrement, Json, UtcDateTime, table_of, text_enum
 from control_plane.db.unit_of_work import Announcement, Transaction, context_of
-from control_plane.db.upsert import insert_new
+from control_plane.db.upsert import changed, insert_new
 from protocols.ids import new_id
 
 #: The live topic on which workers wait.
@@ -73,7 +73,7 @@ class JobRow(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
-JOBS: Final[Table] = JobRow.__table__  # type: ignore[attr-defined]  # SQLModel adds it to table classes only
+JOBS: Final[Table] = table_of(JobRow)
 
 
 def owe(
@@ -116,3 +116,22 @@ def owe(
         return None
     context.announce(Announcement(WAKE_TOPIC, {}, key=WAKE_TOPIC))
     return job_id
+
+
+def counts(db: Transaction) -> dict[str, int]:
+    """How many jobs are in each state."""
+    rows = db.execute(select(JOBS.c.state, func.count().label("jobs")).group_by(JOBS.c.state))
+    return {row.state.value: row.jobs for row in rows}
+
+
+def retry_parked(db: Transaction, seq: int) -> bool:
+    """Let a parked job run again, with all its tries."""
+    again = update(JOBS).where(JOBS.c.seq == seq, JOBS.c.state == JobState.PARKED)
+    now = context_of(db).clock.now()
+    return changed(db, again.values(state=JobState.READY, attempts=0, run_at=now)) == 1
+
+
+def discard_parked(db: Transaction, seq: int) -> bool:
+    """Give a parked job up."""
+    gone = delete(JOBS).where(JOBS.c.seq == seq, JOBS.c.state == JobState.PARKED)
+    return changed(db, gone) == 1

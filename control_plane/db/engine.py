@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,7 @@ from control_plane.db.unit_of_work import Announcer, Context, Transaction, attac
 
 _BUSY_S: Final = 10
 _READ_ONLY: Final = "omnitill_read_only"
+_POSTGRES_SNAPSHOT: Final = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
 
 
 class Database:
@@ -45,7 +46,7 @@ class Database:
         self.engine = make_engine(url, keyring=keyring, pool_size=pool_size)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._reader = self.engine.execution_options(
-            **{_READ_ONLY: True}, **({} if self.is_sqlite else {"postgresql_readonly": True})
+            **{_READ_ONLY: True}, **({} if self.is_sqlite else _POSTGRES_SNAPSHOT)
         )
         self._clock = clock
         self._announcer = announcer
@@ -66,7 +67,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that cannot write."""
+        """A session that cannot write, and sees one snapshot."""
         with Session(self._reader) as session:
             attach(session, self._context())
             yield session
@@ -88,7 +89,11 @@ class Database:
     def reading_connection(self) -> Iterator[Connection]:
         """A Core connection that cannot write."""
         with self._reader.connect() as connection, connection.begin():
-            yield connection
+            attach(connection, self._context())
+            try:
+                yield connection
+            finally:
+                attach(connection, None)
 
     @asynccontextmanager
     async def request_transaction(self) -> AsyncIterator[Session]:
@@ -97,7 +102,7 @@ class Database:
         SQLite has one writer at a time. A request that waits for it in a worker thread could keep the thread
         that the present writer needs to go on; so requests of this process wait here, on the event loop.
         """
-        async with self._writer():
+        async with self.writer_slot():
             session = self.open_session()
             try:
                 yield session
@@ -118,6 +123,11 @@ class Database:
         attach(session, self._context())
         self._announce(context)
 
+    @property
+    def conninfo(self) -> str:
+        """The address for a PostgreSQL driver that is not SQLAlchemy."""
+        return libpq_address(self.engine.url)
+
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
@@ -130,12 +140,18 @@ class Database:
             self._announcer.send_many(context.announcements)
 
     @asynccontextmanager
-    async def _writer(self) -> AsyncIterator[None]:
+    async def writer_slot(self) -> AsyncIterator[None]:
+        """The turn to write, of requests on one event loop; always there on PostgreSQL."""
         if not self.is_sqlite:
             yield
             return
         async with self._writers.setdefault(get_running_loop(), Lock()):
             yield
+
+
+def libpq_address(url: URL) -> str:
+    """``postgresql://…`` as libpq reads it, with its password."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def make_engine(url: str, *, keyring: Keyring, pool_size: int = 40) -> Engine:

@@ -82,8 +82,8 @@ def draft(engine: Engine, message: str, *, replace_first: bool = False) -> Path:
         written = written.rename(first)
     lines = written.read_text().splitlines()
     written.write_text("\n".join(line for line in lines if not line.startswith("    # ### ")))
-    subprocess.run([sys.executable, "-m", "ruff", "check", "--fix", "--quiet", written], check=True)
-    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", written], check=True)
+    for arguments in (["format"], ["check", "--fix", "--exit-zero"]):
+        subprocess.run([sys.executable, "-m", "ruff", *arguments, "--quiet", written], check=True)
     return written
 
 

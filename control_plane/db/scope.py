@@ -9,6 +9,8 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Select, Table, false, select
 from sqlmodel import SQLModel
 
+from control_plane.db.columns import table_of
+
 T = TypeVar("T", bound=SQLModel)
 
 
@@ -26,7 +28,7 @@ class Scope:
 
     def conditions(self, table: type[SQLModel] | Table) -> list[ColumnElement[bool]]:
         """The same as conditions, for Core statements, joins and updates."""
-        columns = (table if isinstance(table, Table) else _table(table)).c
+        columns = (table if isinstance(table, Table) else table_of(table)).c
         if "merchant_id" not in columns:
             raise TypeError(f"{table} has no merchant_id: it is no tenant's table")
         conditions = [columns.merchant_id == self.merchant_id]
@@ -49,8 +51,3 @@ class Scope:
         if self.location_ids is None:
             return True
         return location_ids is not None and self.location_ids.issuperset(location_ids)
-
-
-def _table(model: type[SQLModel]) -> Table:
-    table: Table = model.__table__  # type: ignore[attr-defined]  # SQLModel adds it to table classes only
-    return table

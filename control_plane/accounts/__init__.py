@@ -1,0 +1,1 @@
+"""Merchants, locations, users, roles, sign-in and API keys."""

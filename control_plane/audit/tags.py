@@ -1,0 +1,204 @@
+"""What can stand in the activity log: one member for each kind of action, with its sentence in both languages.
+
+The English sentence is the key of the translation. ``{actor}`` and ``{object}`` are filled in by who shows it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AuditTag(StrEnum):
+    """``thing:part:verb``, with an English and a French sentence."""
+
+    english: str
+    french: str
+
+    def __new__(cls, tag: str, english: str, french: str) -> AuditTag:
+        """A member is its tag."""
+        member = str.__new__(cls, tag)
+        member._value_ = tag
+        member.english = english
+        member.french = french
+        return member
+
+    MERCHANT_CREATE = (
+        "account:merchant:create",
+        "{actor} created the organisation {object}.",
+        "{actor} a créé l’organisation {object}.",
+    )
+    LOCATION_CREATE = (
+        "account:location:create",
+        "{actor} added the location {object}.",
+        "{actor} a ajouté le point de vente {object}.",
+    )
+    LOCATION_UPDATE = (
+        "account:location:update",
+        "{actor} changed the location {object}.",
+        "{actor} a modifié le point de vente {object}.",
+    )
+    USER_INVITE = (
+        "user:account:invite",
+        "{actor} invited {object}.",
+        "{actor} a invité {object}.",
+    )
+    USER_CREATE = (
+        "user:account:create",
+        "{actor} added the user {object}.",
+        "{actor} a ajouté l’utilisateur {object}.",
+    )
+    USER_ACCEPT = (
+        "user:account:accept",
+        "{actor} accepted an invitation.",
+        "{actor} a accepté une invitation.",
+    )
+    USER_DISABLE = (
+        "user:account:disable",
+        "{actor} disabled the user {object}.",
+        "{actor} a désactivé l’utilisateur {object}.",
+    )
+    USER_ENABLE = (
+        "user:account:enable",
+        "{actor} enabled the user {object} again.",
+        "{actor} a réactivé l’utilisateur {object}.",
+    )
+    USER_ROLE_CHANGE = (
+        "user:role:change",
+        "{actor} changed what {object} may do.",
+        "{actor} a modifié les droits de {object}.",
+    )
+    USER_PASSWORD_CHANGE = (
+        "user:password:change",
+        "{actor} changed their password.",
+        "{actor} a changé de mot de passe.",
+    )
+    USER_SIGN_IN = (
+        "user:session:start",
+        "{actor} signed in.",
+        "{actor} s’est connecté(e).",
+    )
+    USER_SIGN_IN_REFUSED = (
+        "user:session:refuse",
+        "A sign-in as {object} was refused.",
+        "Une connexion au nom de {object} a été refusée.",
+    )
+    USER_SIGN_OUT = (
+        "user:session:end",
+        "{actor} signed out.",
+        "{actor} s’est déconnecté(e).",
+    )
+    USER_SESSION_REVOKE = (
+        "user:session:revoke",
+        "{actor} ended a sign-in of {object}.",
+        "{actor} a mis fin à une connexion de {object}.",
+    )
+    APIKEY_CREATE = (
+        "apikey:key:create",
+        "{actor} made the API key {object}.",
+        "{actor} a créé la clé d’API {object}.",
+    )
+    APIKEY_REVOKE = (
+        "apikey:key:revoke",
+        "{actor} revoked the API key {object}.",
+        "{actor} a révoqué la clé d’API {object}.",
+    )
+    JOB_RETRY = (
+        "job:parked:retry",
+        "{actor} ran the parked job {object} again.",
+        "{actor} a relancé la tâche en attente {object}.",
+    )
+    JOB_DISCARD = (
+        "job:parked:discard",
+        "{actor} discarded the parked job {object}.",
+        "{actor} a abandonné la tâche en attente {object}.",
+    )
+    SESSION_CREATE = (
+        "payment:session:create",
+        "{actor} started the payment {object}.",
+        "{actor} a lancé le paiement {object}.",
+    )
+    SESSION_CANCEL = (
+        "payment:session:cancel",
+        "{actor} asked to cancel the payment {object}.",
+        "{actor} a demandé l’annulation du paiement {object}.",
+    )
+    DEVICE_CODE_CREATE = (
+        "device:code:create",
+        "{actor} made an enrolment code for {object}.",
+        "{actor} a créé un code d’enrôlement pour {object}.",
+    )
+    DEVICE_CODE_REVOKE = (
+        "device:code:revoke",
+        "{actor} withdrew an enrolment code for {object}.",
+        "{actor} a retiré un code d’enrôlement pour {object}.",
+    )
+    DEVICE_ENROLL = (
+        "device:identity:enroll",
+        "The device {object} enrolled.",
+        "L’appareil {object} s’est enrôlé.",
+    )
+    DEVICE_RENEW = (
+        "device:certificate:renew",
+        "The device {object} renewed its certificate.",
+        "L’appareil {object} a renouvelé son certificat.",
+    )
+    DEVICE_ADOPT = (
+        "device:identity:adopt",
+        "{actor} adopted the device {object}.",
+        "{actor} a adopté l’appareil {object}.",
+    )
+    DEVICE_UPDATE = (
+        "device:details:update",
+        "{actor} changed the device {object}.",
+        "{actor} a modifié l’appareil {object}.",
+    )
+    DEVICE_SUSPEND = (
+        "device:identity:suspend",
+        "{actor} suspended the device {object}.",
+        "{actor} a suspendu l’appareil {object}.",
+    )
+    DEVICE_RESUME = (
+        "device:identity:resume",
+        "{actor} let the device {object} work again.",
+        "{actor} a remis l’appareil {object} en service.",
+    )
+    DEVICE_REVOKE = (
+        "device:identity:revoke",
+        "{actor} revoked the device {object}.",
+        "{actor} a révoqué l’appareil {object}.",
+    )
+    DEVICE_RETIRE = (
+        "device:identity:retire",
+        "{actor} retired the device {object}.",
+        "{actor} a retiré l’appareil {object} du service.",
+    )
+    DEVICE_REPLACE = (
+        "device:identity:replace",
+        "{actor} replaced the device {object}.",
+        "{actor} a remplacé l’appareil {object}.",
+    )
+    DEVICE_COMMAND = (
+        "device:command:send",
+        "{actor} sent a command to the device {object}.",
+        "{actor} a envoyé une commande à l’appareil {object}.",
+    )
+    DEVICE_CONFIG_PUSH = (
+        "device:config:push",
+        "{actor} sent a configuration to the device {object}.",
+        "{actor} a envoyé une configuration à l’appareil {object}.",
+    )
+    DEVICE_REPORT = (
+        "device:report:record",
+        "The device {object} reported something to remember.",
+        "L’appareil {object} a signalé un fait à retenir.",
+    )
+    READER_UPDATE = (
+        "reader:details:update",
+        "{actor} changed the reader {object}.",
+        "{actor} a modifié le lecteur {object}.",
+    )
+    TRANSACTION_EXPORT = (
+        "transaction:list:export",
+        "{actor} exported transactions.",
+        "{actor} a exporté des transactions.",
+    )

@@ -1,0 +1,44 @@
+"""The command ``omnitill``. Sub-commands are modules of ``control_plane.commands``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+import control_plane.commands
+from control_plane.discovery import names_in
+
+_EXAMPLE = """\
+Example:
+  omnitill demo                 a whole shop on this machine, with simulated readers
+  omnitill serve --all          one shop, one process
+  omnitill doctor               what is not right, and how to mend it
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="omnitill",
+        description="The cloud side of Omnitill: payments, readers, the ledger and the web pages.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"omnitill {version('omnitill')}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    names = names_in(control_plane.commands)
+    # Importing one command is quick, importing all is not.
+    wanted = [name for name in names if given[:1] == [name]] or names
+    for name in wanted:
+        import_module(f"control_plane.commands.{name}").register(subparsers)
+    chosen = parser.parse_args(given)
+    code: int = chosen.run(chosen)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What every HTTP route stands on, whether it answers JSON or HTML: callers, transactions, problems."""

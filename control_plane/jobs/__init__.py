@@ -1,0 +1,1 @@
+"""Runs what is owed: the worker, the scheduler, and modules whose functions carry ``@job``."""
