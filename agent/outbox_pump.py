@@ -167,9 +167,8 @@ class OutboxPump:
     def _launch(self, lane: _Lane, row: Row) -> None:
         if row.position in lane.flights:
             return
-        lane.flights[row.position] = _Flight(
-            row, self._clock.elapsed() + FIRST_RESEND_S, FIRST_RESEND_S
-        )
+        pause_s = self._first_resend_s
+        lane.flights[row.position] = _Flight(row, self._clock.elapsed() + pause_s, pause_s)
         lane.reached = row.position
         if not self._send(STREAM_CHANNEL[row.stream], row.payload):
             self._is_open = False
