@@ -1,0 +1,294 @@
+"""The words, icon and tone of everything that has a state, and what a cashier is told to do about it.
+
+A state is always shown with all three. Texts are English and the keys of the catalogues; templates translate them.
+Tones: good, warn, bad, wait (something is under way), off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from control_plane.web.i18n import N_
+from protocols.session import SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """How a state is shown."""
+
+    text: str
+    icon: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to do now, and why."""
+
+    text: str
+    more: str = ""
+
+
+_S = SessionState
+
+SESSION: Final[dict[str, Word]] = {
+    _S.CREATED: Word(N_("Calling the reader"), "send", "wait"),
+    _S.CLAIMED: Word(N_("Calling the reader"), "send", "wait"),
+    _S.SENT: Word(N_("On the reader"), "reader", "wait"),
+    _S.WAITING_FOR_CARD: Word(N_("Waiting for the card"), "tap", "wait"),
+    _S.CARD_SEEN: Word(N_("Card seen"), "card", "wait"),
+    _S.AUTHORIZING: Word(N_("Asking the bank"), "bank", "wait"),
+    _S.CANCELLING: Word(N_("Cancelling"), "stop", "warn"),
+    _S.UNKNOWN: Word(N_("Not known yet"), "question", "warn"),
+    _S.APPROVED: Word(N_("Approved"), "check", "good"),
+    _S.DECLINED: Word(N_("Declined"), "cross", "bad"),
+    _S.CANCELLED: Word(N_("Cancelled"), "stop", "off"),
+    _S.EXPIRED: Word(N_("Never started"), "clock", "off"),
+    _S.FAILED: Word(N_("Not taken"), "alert", "bad"),
+}
+
+#: The bar over a running session: what each stop is called, and the states in which it is the present one.
+STEPS: Final[tuple[tuple[str, frozenset[str]], ...]] = (
+    (N_("Sent"), frozenset({_S.CREATED, _S.CLAIMED, _S.SENT})),
+    (N_("Card"), frozenset({_S.WAITING_FOR_CARD, _S.CARD_SEEN})),
+    (N_("Bank"), frozenset({_S.AUTHORIZING, _S.CANCELLING, _S.UNKNOWN})),
+    (N_("Result"), frozenset({_S.APPROVED, _S.DECLINED, _S.CANCELLED, _S.EXPIRED, _S.FAILED})),
+)
+
+_CALLS: Final[dict[str, Call]] = {
+    _S.CREATED: Call(
+        N_("Calling the reader…"),
+        N_("The sale is on its way to the shop. If it does not get there in time, it never runs."),
+    ),
+    _S.CLAIMED: Call(
+        N_("The reader is getting ready."), N_("The shop has the sale. The card comes next.")
+    ),
+    _S.SENT: Call(
+        N_("The reader has the amount."), N_("Turn the reader to the customer.")
+    ),
+    _S.WAITING_FOR_CARD: Call(
+        N_("Ask the customer to tap, insert or swipe the card."),
+        N_("A phone or a watch works too."),
+    ),
+    _S.CARD_SEEN: Call(N_("The card is being read."), N_("It stays where it is for a moment.")),
+    _S.AUTHORIZING: Call(N_("The bank is being asked."), N_("This takes a few seconds.")),
+    _S.CANCELLING: Call(
+        N_("Cancelling…"),
+        N_("The reader was already at work. It decides whether the card was charged before it stopped."),
+    ),
+    _S.UNKNOWN: Call(
+        N_("We are asking the reader. Do not charge again."),
+        N_(
+            "The answer got lost on its way, so the card may have been charged. "
+            "Omnitill asks the reader for its own record until it is certain."
+        ),
+    ),
+}
+
+_STEP_CALLS: Final[dict[str, Call]] = {
+    "enter_pin": Call(
+        N_("The customer is typing the PIN."), N_("Look away, and give the customer time.")
+    ),
+    "remove_card": Call(N_("Ask the customer to take the card."), ""),
+    "busy": Call(N_("The reader is busy."), N_("It goes on by itself as soon as it is free.")),
+    "reversing": Call(
+        N_("The reader is taking the payment back."), N_("Wait until it has finished.")
+    ),
+    "recalling": _CALLS[_S.UNKNOWN],
+}
+
+#: How far a live step may refine the state it belongs to.
+_STEP_STATES: Final[dict[str, frozenset[str]]] = {
+    "enter_pin": frozenset({_S.WAITING_FOR_CARD, _S.CARD_SEEN, _S.AUTHORIZING}),
+    "remove_card": frozenset({_S.WAITING_FOR_CARD, _S.CARD_SEEN, _S.AUTHORIZING, _S.CANCELLING}),
+    "busy": frozenset({_S.CLAIMED, _S.SENT}),
+    "reversing": frozenset({_S.AUTHORIZING, _S.CANCELLING, _S.UNKNOWN}),
+    "recalling": frozenset({_S.UNKNOWN}),
+}
+
+
+def call_for(state: str, step: str = "") -> Call:
+    """What the cashier and the customer do now, in an open session."""
+    if state in _STEP_STATES.get(step, ()):
+        return _STEP_CALLS[step]
+    return _CALLS[state]
+
+
+def step_marks(state: str) -> list[tuple[str, str]]:
+    """The step bar: (name, `done`, `now` or `todo`)."""
+    at = next(number for number, (_, states) in enumerate(STEPS) if state in states)
+    marks = ["done"] * at + ["now"] + ["todo"] * (len(STEPS) - at - 1)
+    return [(name, mark) for (name, _), mark in zip(STEPS, marks, strict=True)]
+
+
+REACH: Final[dict[str, Word]] = {
+    "online": Word(N_("Online"), "online", "good"),
+    "degraded": Word(N_("Weak"), "weak", "warn"),
+    "offline": Word(N_("Offline"), "offline", "bad"),
+    "never_seen": Word(N_("Never seen"), "clock", "off"),
+}
+SYNC: Final[dict[str, Word]] = {
+    "in_sync": Word(N_("In sync"), "check", "good"),
+    "pending": Word(N_("Waiting to sync"), "clock", "wait"),
+    "applying": Word(N_("Syncing"), "sync", "wait"),
+    "failed": Word(N_("Sync failed"), "alert", "bad"),
+    "none": Word(N_("Nothing to sync"), "check", "off"),
+}
+HEALTH: Final[dict[str, Word]] = {
+    "ready": Word(N_("Ready"), "check", "good"),
+    "busy": Word(N_("Taking a payment"), "tap", "wait"),
+    "starting": Word(N_("Starting"), "sync", "wait"),
+    "disconnected": Word(N_("Unplugged"), "offline", "bad"),
+    "locked": Word(N_("Locked"), "lock", "bad"),
+    "failing": Word(N_("Not working"), "alert", "bad"),
+    "unidentified": Word(N_("Not recognised"), "question", "warn"),
+    "unknown": Word(N_("Not heard of"), "question", "off"),
+}
+HEALTH_NEXT: Final[dict[str, str]] = {
+    "ready": N_("It takes payments."),
+    "busy": N_("A payment is running on it."),
+    "starting": N_("The box is connecting to it. This takes a few seconds."),
+    "disconnected": N_("The box cannot reach it. Check its power and its cable."),
+    "locked": N_("Somebody locked it. Unlock it on the reader itself."),
+    "failing": N_("It answers, but cannot take payments. Switch it off and on again."),
+    "unidentified": N_("The box sees something that it has no profile for. Check the box's settings."),
+    "unknown": N_("Its box has not told about it since it was last online."),
+}
+
+METHODS: Final[dict[str, str]] = {
+    "card_present": N_("Card on a reader"),
+    "card": N_("Card"),
+    "cash": N_("Cash"),
+    "bank_debit": N_("Bank debit"),
+    "other": N_("Other"),
+}
+CHANNELS: Final[dict[str, str]] = {
+    "in_person": N_("In person"),
+    "offline": N_("In person, offline"),
+    "keyed": N_("Keyed"),
+    "link": N_("Payment link"),
+    "invoice": N_("Invoice"),
+    "recurring": N_("Recurring"),
+    "online": N_("Online"),
+}
+KINDS: Final[dict[str, str]] = {
+    "sale": N_("Sale"),
+    "refund": N_("Refund"),
+    "reversal": N_("Reversal"),
+}
+ROLES: Final[dict[str, str]] = {
+    "cashier": N_("Cashier"),
+    "manager": N_("Manager"),
+    "it": N_("IT"),
+    "accountant": N_("Accountant"),
+    "owner": N_("Owner"),
+}
+ENTRY_MODES: Final[dict[str, str]] = {
+    "contactless": N_("Tapped"),
+    "chip": N_("Inserted"),
+    "magstripe": N_("Swiped"),
+    "manual": N_("Typed"),
+}
+WORLDS: Final[dict[str, tuple[str, str]]] = {
+    "demo": (N_("Demo"), N_("Simulated readers. No real money moves.")),
+    "test": (N_("Test"), N_("Test terminals. No real money moves.")),
+    "live": (N_("Live"), N_("Real money.")),
+}
+
+EVIDENCE: Final[dict[str, str]] = {
+    "answer": N_("The reader answered by itself."),
+    "recall": N_("The answer was lost; the reader repeated its last receipt."),
+    "totals": N_("The answer was lost; the reader's totals showed what had happened."),
+    "reader_status": N_("The answer was lost; the reader's status showed what had happened."),
+    "not_begun": N_("The reader never began, so no card can have been charged."),
+}
+
+_TRY_ANOTHER: Final = N_("Ask for another card or another way to pay.")
+_AGAIN: Final = N_("Try once more with the same card.")
+_CHIP: Final = N_("Wipe the card and insert it again, or ask for another one.")
+
+#: Why a card was declined: result codes of the authorisation system and of the terminal (ZVT, tag 27).
+DECLINES: Final[dict[int, Call]] = {
+    1: Call(N_("The bank wants to be called first."), _TRY_ANOTHER),
+    2: Call(N_("The bank wants to be called first."), _TRY_ANOTHER),
+    3: Call(
+        N_("The bank does not know this shop."),
+        N_("No card will work on this reader. Call your payment provider."),
+    ),
+    4: Call(N_("The bank asks to keep this card."), _TRY_ANOTHER),
+    5: Call(N_("The bank said no and gives no reason."), _TRY_ANOTHER),
+    12: Call(N_("This card cannot make this kind of payment."), _TRY_ANOTHER),
+    13: Call(N_("The bank does not accept this amount."), N_("Check the amount, or split the sale.")),
+    14: Call(N_("The bank does not know this card."), _TRY_ANOTHER),
+    30: Call(N_("The bank did not understand the reader."), _AGAIN),
+    33: Call(N_("The card has expired."), _TRY_ANOTHER),
+    34: Call(N_("The bank has stopped this card."), _TRY_ANOTHER),
+    41: Call(N_("The card is reported as lost."), _TRY_ANOTHER),
+    43: Call(N_("The card is reported as stolen."), _TRY_ANOTHER),
+    51: Call(N_("There is not enough money on the account."), _TRY_ANOTHER),
+    54: Call(N_("The card has expired."), _TRY_ANOTHER),
+    55: Call(N_("The PIN was wrong."), N_("Start again; the customer has another try.")),
+    56: Call(N_("The bank does not know this card."), _TRY_ANOTHER),
+    57: Call(N_("This card cannot make this kind of payment."), _TRY_ANOTHER),
+    58: Call(
+        N_("This reader may not make this kind of payment."), N_("Call your payment provider.")
+    ),
+    61: Call(N_("The amount is above the limit of the card."), _TRY_ANOTHER),
+    62: Call(N_("The card is limited by its bank."), _TRY_ANOTHER),
+    65: Call(
+        N_("The card has been tapped too often."),
+        N_("Start again and insert the card, so that the PIN can be typed."),
+    ),
+    75: Call(N_("The PIN was wrong too many times."), _TRY_ANOTHER),
+    91: Call(N_("The customer's bank does not answer."), N_("Wait a minute, or ask for another card.")),
+    100: Call(N_("The card could not be read."), _CHIP),
+    101: Call(N_("The card could not be read."), _CHIP),
+    103: Call(N_("This reader does not take this debit card."), _TRY_ANOTHER),
+    104: Call(N_("This reader does not take this credit card."), _TRY_ANOTHER),
+    110: Call(N_("The card is on the list of stopped cards."), _TRY_ANOTHER),
+    113: Call(N_("There is not enough money on the card."), _TRY_ANOTHER),
+    114: Call(N_("The chip of the card does not answer."), _CHIP),
+    115: Call(N_("The card could not be read."), _CHIP),
+    120: Call(N_("The card has expired."), _TRY_ANOTHER),
+    121: Call(N_("The card is not valid yet."), _TRY_ANOTHER),
+    122: Call(N_("The reader does not know this card."), _TRY_ANOTHER),
+    125: Call(
+        N_("The reader could not reach the bank."),
+        N_("Check the reader's own network, then try again."),
+    ),
+    155: Call(
+        N_("The reader could not reach the bank."),
+        N_("Check the reader's own network, then try again."),
+    ),
+    195: Call(N_("The amount is above what the reader takes."), N_("Split the sale.")),
+    197: Call(N_("This reader does not take this kind of payment."), _TRY_ANOTHER),
+    200: Call(N_("The amount is below what the reader takes."), N_("Check the amount.")),
+    210: Call(N_("This reader does not take this card."), _TRY_ANOTHER),
+}
+_DECLINED: Final = Call(N_("The card was declined."), _TRY_ANOTHER)
+_FAILED: Final = Call(
+    N_("The reader could not take the payment."),
+    N_("No money moved. Try again, or pick another reader."),
+)
+
+
+def reason_for(state: str, result_code: int | None) -> Call:
+    """Why a session ended without money, and what to do next."""
+    match state:
+        case SessionState.CANCELLED:
+            return Call(N_("The sale was cancelled. No money moved."))
+        case SessionState.EXPIRED:
+            return Call(
+                N_("The reader did not take the sale in time. It never started."),
+                N_("Check that the reader is switched on and online, or pick another one."),
+            )
+        case SessionState.DECLINED:
+            return DECLINES.get(result_code or 0, _DECLINED)
+        case _:
+            return DECLINES.get(result_code or 0, _FAILED)
+
+
+def word(table: dict[str, Word], key: str) -> Word:
+    """A state that this version does not know is shown as it is, never guessed."""
+    return table.get(key) or Word(key, "question", "off")
