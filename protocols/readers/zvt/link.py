@@ -5,7 +5,7 @@ On TCP bare messages follow one another, with no check and no acknowledgement; t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from protocols.readers.zvt.apdu import Apdu, ApduStream
@@ -23,14 +23,18 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The peer has the message that was sent last, as far as the link can tell."""
+    """The peer has this message, as far as the link can tell."""
+
+    message: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class NotDelivered:
-    """The link gave up on a message after its last repeat; what waited behind it is dropped, too."""
+    """The link gave up on this message. ``left`` is False when none of its bytes was ever handed out."""
 
+    message: bytes = field(repr=False)
     reason: str
+    left: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,8 @@ class Link(Protocol):
         """Forget everything of an earlier connection."""
         ...
 
-    def send(self, apdu: bytes, now: float) -> Sequence[LinkEvent]:
-        """Send a message as soon as the link may."""
+    def send(self, message: bytes, now: float) -> Sequence[LinkEvent]:
+        """Send an encoded message as soon as the link may."""
         ...
 
     def feed(self, received: bytes, now: float) -> Sequence[LinkEvent]:
@@ -87,10 +91,10 @@ class TcpLink:
         self._stream = ApduStream()
         self._out.clear()
 
-    def send(self, apdu: bytes, now: float) -> Sequence[LinkEvent]:  # noqa: ARG002 - no timer runs here
+    def send(self, message: bytes, now: float) -> Sequence[LinkEvent]:  # noqa: ARG002 - no timer runs
         """Queue a message; TCP delivers it or the connection ends."""
-        self._out += apdu
-        return (Delivered(),)
+        self._out += message
+        return (Delivered(message),)
 
     def feed(self, received: bytes, now: float) -> Sequence[LinkEvent]:  # noqa: ARG002
         """Take bytes from the connection."""

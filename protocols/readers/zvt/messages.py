@@ -868,6 +868,7 @@ class PrintedText:
     lines: tuple[str, ...]
     receipt_kind: int | None
     is_last: bool
+    is_block: bool
 
 
 def printed_text(message: Message) -> PrintedText:
@@ -876,11 +877,11 @@ def printed_text(message: Message) -> PrintedText:
         attribute = message.number("attribute") or 0
         feed = message.number("feed")
         if feed is not None:
-            return PrintedText(("",) * feed, None, is_last=False)
+            return PrintedText(("",) * feed, None, is_last=False, is_block=False)
         last = _ends_receipt(attribute)
         text = message.text("text") or ""
         lines = () if last and not text else (text,)
-        return PrintedText(lines, message.number("receipt_kind"), last)
+        return PrintedText(lines, message.number("receipt_kind"), last, is_block=False)
     objects = message.fields.objects
     charset = tlv.charset_of(objects, message.fields.charset)
     kind = emv.find(objects, tlv.RECEIPT_KIND)
@@ -891,7 +892,9 @@ def printed_text(message: Message) -> PrintedText:
             found.append(tlv.text(item, charset))
         elif item.tag == tlv.LINE_ATTRIBUTE and item.value:
             last = last or _ends_receipt(item.value[0])
-    return PrintedText(tuple(found), kind.value[0] if kind and kind.value else None, last)
+    return PrintedText(
+        tuple(found), kind.value[0] if kind and kind.value else None, last, is_block=True
+    )
 
 
 def _ends_receipt(attribute: int) -> bool:

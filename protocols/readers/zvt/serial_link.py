@@ -192,9 +192,9 @@ class SerialLink:
         self._last_received = None
         self._out.clear()
 
-    def send(self, apdu: bytes, now: float) -> Sequence[LinkEvent]:
+    def send(self, message: bytes, now: float) -> Sequence[LinkEvent]:
         """Send a message as soon as the one before is acknowledged."""
-        self._waiting.append(encode_frame(apdu))
+        self._waiting.append(message)
         self._send_next(now)
         return ()
 
@@ -275,31 +275,36 @@ class SerialLink:
         return not self._sent_since or now - self._last_received_at < self._t1_s
 
     def _acknowledged(self, now: float, events: list[LinkEvent]) -> None:
+        message = self._unacknowledged
         self._unacknowledged = None
         self._ack_by = None
         if self._sent_since:
             self._last_received = None
-        events.append(Delivered())
+        if message is not None:
+            events.append(Delivered(message))
         self._send_next(now)
 
     def _repeat(self, reason: str, now: float, events: list[LinkEvent]) -> None:
-        frame = self._unacknowledged
-        if frame is not None and self._repeats_left:
+        message = self._unacknowledged
+        if message is None:
+            return
+        if self._repeats_left:
             self._repeats_left -= 1
-            self._out += frame
+            self._out += encode_frame(message)
             self._ack_by = now + self._t2_s
             return
         self._unacknowledged = None
         self._ack_by = None
+        events.append(NotDelivered(message, reason, left=True))
+        # The line is dead or the peer deaf; what waits would meet the same end, later and at a worse moment.
+        events.extend(NotDelivered(message, reason, left=False) for message in self._waiting)
         self._waiting.clear()
-        events.append(NotDelivered(reason))
 
     def _send_next(self, now: float) -> None:
         if self._unacknowledged is not None or not self._waiting:
             return
-        frame = self._waiting.popleft()
-        self._unacknowledged = frame
+        self._unacknowledged = self._waiting.popleft()
         self._repeats_left = self._repeats
         self._ack_by = now + self._t2_s
         self._sent_since = True
-        self._out += frame
+        self._out += encode_frame(self._unacknowledged)
