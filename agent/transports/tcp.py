@@ -148,6 +148,11 @@ class TcpConnection(asyncio.Protocol):
         except TimeoutError:
             self._pipe.abort()
 
+    def abort(self) -> None:
+        """Drop the connection at once; what was not sent yet is gone."""
+        if self._pipe is not None:
+            self._pipe.abort()
+
     # --- called by the event loop --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

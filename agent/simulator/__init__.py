@@ -1,0 +1,1 @@
+"""Card readers that are not there: they behave, and misbehave, on cue."""
