@@ -1,0 +1,329 @@
+"""Starting, cancelling and taking back payments on readers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+from sqlalchemy import text
+
+from control_plane import events
+from control_plane.accounts.caller import Caller
+from control_plane.accounts.permissions import Permission
+from control_plane.audit.service import record
+from control_plane.audit.tags import AuditTag
+from control_plane.db.unit_of_work import Transaction, context_of
+from control_plane.db.upsert import insert
+from control_plane.payments import queries, timeline
+from control_plane.payments.commands import issue_command, withdraw_command
+from control_plane.payments.errors import (
+    AmountRefused,
+    AnswerLost,
+    NotReversible,
+    ReaderBusy,
+    ReaderNotReady,
+    ReaderOffline,
+    ReaderSuspended,
+    SessionDecided,
+)
+from control_plane.payments.events import SessionDecided as SessionDecidedEvent
+from control_plane.payments.lifecycle import SessionKind, StepKind
+from control_plane.payments.models import HOLDS_READER, SESSIONS
+from control_plane.payments.queries import ReaderForPayment
+from control_plane.payments.views import SessionView
+from protocols.cloud.commands import CancelPayment, CommandBody, ReversePayment, StartPayment
+from protocols.ids import new_id
+from protocols.money import Money, exponent
+from protocols.session import SessionEvent, SessionState, advance
+
+#: A payment that no device claims within this time never runs.
+START_TTL: Final = timedelta(seconds=10)
+#: A million units: more than that, in one tap, is a slip of the finger.
+_MOST_UNITS: Final = 1_000_000
+_READY: Final = frozenset({"ready", "busy"})
+_OFFLINE: Final = frozenset({"disconnected"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartSession:
+    """What is asked for. A refund here gives money to a card without naming the sale."""
+
+    reader_id: str
+    amount: Money
+    kind: Literal["sale", "refund"] = "sale"
+    reference: str = ""
+    note: str = ""
+    card_timeout_s: int = 60
+
+
+def start_session(db: Transaction, caller: Caller, wish: StartSession) -> SessionView:
+    """Begin a payment on a reader.
+
+    Raises NotFound, AmountRefused, ReaderSuspended, ReaderOffline, ReaderNotReady, and ReaderBusy when another
+    session has the reader; then nothing was sent to anybody.
+    """
+    is_refund = wish.kind == "refund"
+    caller.must(
+        Permission.PAYMENT_REFUND_CREATE if is_refund else Permission.PAYMENT_SESSION_CREATE
+    )
+    _check_amount(wish.amount)
+    reader = queries.reader_for_payment(db, caller.scope, wish.reader_id)
+    _check_reader(reader)
+    session_id = new_id("ts")
+    body = StartPayment(
+        session_id=session_id,
+        reader_id=reader.id,
+        amount_minor=wish.amount.minor,
+        currency=wish.amount.currency,
+        transaction=wish.kind,
+        card_timeout_s=wish.card_timeout_s,
+        reference=wish.reference,
+        note=wish.note,
+        cashier_id=caller.id,
+    )
+    return _start(
+        db,
+        caller,
+        reader,
+        body,
+        kind=SessionKind(wish.kind),
+        reference=wish.reference,
+        note=wish.note,
+        card_timeout_s=wish.card_timeout_s,
+    )
+
+
+def start_reversal(db: Transaction, caller: Caller, session_id: str) -> SessionView:
+    """Take an approved sale back on the reader that took it, by its receipt number, in full.
+
+    Raises NotFound, NotReversible, and what ``start_session`` raises about the reader.
+    """
+    caller.must(Permission.PAYMENT_REFUND_CREATE)
+    sale = queries.session(db, caller.scope, session_id)
+    # Two reversals of one sale wait for each other here.
+    queries.lock_session(db, sale.id)
+    reason = _why_not_reversible(db, sale)
+    if reason is not None or sale.receipt_number is None:
+        raise NotReversible(session_id=sale.id, reason=reason)
+    reader = queries.reader_for_payment(db, caller.scope, sale.reader_id)
+    _check_reader(reader)
+    body = ReversePayment(
+        session_id=new_id("ts"),
+        original_session_id=sale.id,
+        reader_id=reader.id,
+        receipt_number=sale.receipt_number,
+        amount_minor=sale.approved_minor or sale.amount_minor,
+        currency=sale.currency,
+    )
+    return _start(
+        db,
+        caller,
+        reader,
+        body,
+        kind=SessionKind.REVERSAL,
+        reference=sale.reference,
+        card_timeout_s=sale.card_timeout_s,
+        original_session_id=sale.id,
+        original_transaction_id=sale.transaction_id,
+    )
+
+
+def cancel_session(db: Transaction, caller: Caller, session_id: str) -> SessionView:
+    """Stop a payment, if that is still possible.
+
+    The answer is ``cancelled`` when no device had claimed it: it can never run. Else it is ``cancelling``: the device
+    is asked, and what the reader says decides. Asking twice is harmless. Raises NotFound, SessionDecided, AnswerLost.
+    """
+    caller.must(Permission.PAYMENT_SESSION_CANCEL)
+    session = queries.session(db, caller.scope, session_id)
+    now = context_of(db).clock.now()
+    if withdraw_command(db, session.command_id, now):
+        _end_unclaimed(db, caller, session)
+    else:
+        row = queries.lock_session(db, session.id)
+        if row.state is SessionState.CANCELLING:
+            return queries.session(db, caller.scope, session_id)
+        if row.state.is_final:
+            raise SessionDecided(session_id=session.id, state=row.state.value)
+        if row.state is SessionState.UNKNOWN:
+            raise AnswerLost(session_id=session.id)
+        _ask_device(db, caller, session, row.state)
+    record(
+        db,
+        session.merchant_id,
+        caller.actor,
+        AuditTag.SESSION_CANCEL,
+        object_id=session.id,
+        object_name=f"{session.amount} · {session.reader_name}",
+    )
+    return queries.session(db, caller.scope, session_id)
+
+
+def _start(
+    db: Transaction,
+    caller: Caller,
+    reader: ReaderForPayment,
+    body: StartPayment | ReversePayment,
+    *,
+    kind: SessionKind,
+    card_timeout_s: int,
+    reference: str = "",
+    note: str = "",
+    original_session_id: str | None = None,
+    original_transaction_id: str | None = None,
+) -> SessionView:
+    now = context_of(db).clock.now()
+    values: dict[str, Any] = {
+        "id": body.session_id,
+        "merchant_id": reader.merchant_id,
+        "location_id": reader.location_id,
+        "device_id": reader.device_id,
+        "reader_id": reader.id,
+        "cashier_id": caller.id,
+        "cashier_name": caller.name,
+        "kind": kind,
+        "amount_minor": body.amount_minor,
+        "currency": body.currency,
+        "reference": reference,
+        "note": note,
+        "card_timeout_s": card_timeout_s,
+        "state": SessionState.CREATED,
+        "state_since": now,
+        "expires_at": now + START_TTL,
+        "last_heard_at": now,
+        "original_session_id": original_session_id,
+        "original_transaction_id": original_transaction_id,
+        "explanation": "",
+        "result_text": "",
+        "late_result": False,
+        "created_at": now,
+    }
+    command_id = new_id("cmd")
+    _take_reader(db, reader, {**values, "command_id": command_id, "holds_reader": True})
+    issue_command(
+        db,
+        merchant_id=reader.merchant_id,
+        device_id=reader.device_id,
+        reader_id=reader.id,
+        session_id=body.session_id,
+        body=body,
+        issued_by=caller.id,
+        ttl=START_TTL,
+        command_id=command_id,
+    )
+    timeline.write(
+        db,
+        body.session_id,
+        reader.merchant_id,
+        timeline.Line(
+            kind=StepKind.CREATED, state=SessionState.CREATED, at=now, actor_name=caller.name
+        ),
+    )
+    view = queries.session(db, caller.scope, body.session_id)
+    record(
+        db,
+        reader.merchant_id,
+        caller.actor,
+        AuditTag.SESSION_CREATE,
+        object_id=view.id,
+        object_name=f"{view.amount} · {reader.name}",
+        after={
+            "kind": kind.value,
+            "amount_minor": view.amount_minor,
+            "currency": view.currency,
+            "reader_id": reader.id,
+        },
+    )
+    return view
+
+
+def _take_reader(db: Transaction, reader: ReaderForPayment, values: dict[str, Any]) -> None:
+    statement = (
+        insert(db, SESSIONS)
+        .values(values)
+        .on_conflict_do_nothing(index_elements=["reader_id"], index_where=text(HOLDS_READER))
+        .returning(SESSIONS.c.id)
+    )
+    # The holder may let go between the two statements; then the reader is free after all.
+    while db.execute(statement).first() is None:
+        holder = queries.session_on_reader(db, reader.id)
+        if holder is not None:
+            raise ReaderBusy(reader=reader.name, reader_id=reader.id, session_id=holder)
+
+
+def _end_unclaimed(db: Transaction, caller: Caller, session: SessionView) -> None:
+    now = context_of(db).clock.now()
+    cancelled = advance(SessionState.CREATED, SessionEvent.CANCEL)
+    timeline.move(
+        db,
+        session.id,
+        before=SessionState.CREATED,
+        after=cancelled,
+        at=now,
+        cancel_asked_at=now,
+        decided_by="server",
+    )
+    timeline.write(
+        db,
+        session.id,
+        session.merchant_id,
+        timeline.Line(kind=StepKind.CANCELLED, state=cancelled, at=now, actor_name=caller.name),
+    )
+    events.publish(
+        db,
+        SessionDecidedEvent(session.id, session.merchant_id, cancelled, session.amount, None),
+    )
+
+
+def _ask_device(db: Transaction, caller: Caller, session: SessionView, state: SessionState) -> None:
+    now = context_of(db).clock.now()
+    cancelling = advance(state, SessionEvent.ASK_CANCEL)
+    timeline.move(db, session.id, before=state, after=cancelling, at=now, cancel_asked_at=now)
+    timeline.write(
+        db,
+        session.id,
+        session.merchant_id,
+        timeline.Line(kind=StepKind.CANCEL_ASKED, state=cancelling, at=now, actor_name=caller.name),
+    )
+    body: CommandBody = CancelPayment(session_id=session.id)
+    issue_command(
+        db,
+        merchant_id=session.merchant_id,
+        device_id=session.device_id,
+        reader_id=session.reader_id,
+        session_id=session.id,
+        body=body,
+        issued_by=caller.id,
+    )
+
+
+def _check_amount(amount: Money) -> None:
+    most = Money(_MOST_UNITS * 10 ** exponent(amount.currency), amount.currency)
+    if not 0 < amount.minor <= most.minor:
+        raise AmountRefused(
+            amount=str(amount), least=str(Money(1, amount.currency)), most=str(most)
+        )
+
+
+def _check_reader(reader: ReaderForPayment) -> None:
+    facts = {"reader": reader.name, "reader_id": reader.id}
+    if not reader.device_state.may_speak:
+        raise ReaderSuspended(**facts, state=reader.device_state.value)
+    if reader.is_gone or not reader.device_is_online or reader.state in _OFFLINE:
+        raise ReaderOffline(**facts)
+    if reader.state not in _READY:
+        raise ReaderNotReady(**facts, state=reader.state)
+
+
+def _why_not_reversible(db: Transaction, sale: SessionView) -> str | None:
+    if sale.kind is not SessionKind.SALE:
+        return "it is no sale"
+    if sale.state is not SessionState.APPROVED:
+        return f"it is {sale.state.value.replace('_', ' ')}"
+    if sale.receipt_number is None:
+        return "the reader gave it no receipt number"
+    earlier = queries.reversal_of(db, sale.id)
+    if earlier is not None:
+        return f"{earlier.id} takes it back already"
+    return None
