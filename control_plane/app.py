@@ -27,7 +27,7 @@ from control_plane.http.middleware import BodyLimit, RequestContext
 from control_plane.http.openapi import describe
 from control_plane.http.rate_limit import RateLimit
 from control_plane.live import LiveHub, PostgresLiveHub
-from control_plane.parts import Parts, Role, Service
+from control_plane.parts import Parts, ProcessRole, Service
 
 log = structlog.get_logger()
 
@@ -91,7 +91,7 @@ def create_app(parts: Parts) -> FastAPI:
 
 
 @contextmanager
-def running(parts: Parts, roles: frozenset[Role]) -> Iterator[None]:
+def running(parts: Parts, roles: frozenset[ProcessRole]) -> Iterator[None]:
     """Start what these roles run, in order; stop it in reverse, whatever happens."""
     started: list[tuple[str, Service]] = []
     parts.live.start()

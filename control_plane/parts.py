@@ -18,7 +18,7 @@ from control_plane.live import LiveHub
 T = TypeVar("T")
 
 
-class Role(StrEnum):
+class ProcessRole(StrEnum):
     """What a process does. ``serve`` is WEB; ``serve --all`` is everything."""
 
     BROKER = "broker"
@@ -51,7 +51,7 @@ class Parts:
     live: LiveHub
     handlers: Handlers
     passwords: Passwords
-    _services: list[tuple[Role, str, Callable[[], Service]]] = field(default_factory=list)
+    _services: list[tuple[ProcessRole, str, Callable[[], Service]]] = field(default_factory=list)
     _adapters: dict[object, object] = field(default_factory=dict)
 
     def provide(self, port: Callable[..., T], adapter: T) -> None:
@@ -69,13 +69,13 @@ class Parts:
         """The adapter for a port, or None."""
         return self._adapters.get(port)  # type: ignore[return-value]  # provide() put a T there
 
-    def add_service(self, role: Role, name: str, make: Callable[[], Service]) -> None:
+    def add_service(self, role: ProcessRole, name: str, make: Callable[[], Service]) -> None:
         """Run a service in the processes of a role; started in order, stopped in reverse."""
         self._services.append((role, name, make))
 
-    def services_of(self, roles: frozenset[Role]) -> list[tuple[str, Callable[[], Service]]]:
+    def services_of(self, roles: frozenset[ProcessRole]) -> list[tuple[str, Callable[[], Service]]]:
         """What these roles run, brokers first."""
-        order = list(Role)
+        order = list(ProcessRole)
         chosen = [one for one in self._services if one[0] in roles]
         chosen.sort(key=lambda one: order.index(one[0]))
         return [(name, make) for _, name, make in chosen]

@@ -11,7 +11,12 @@ from tests.fakes.clock import FakeClock
 from tests.support import network_guard
 from tests.support.programs import NOT_HERE
 
-pytest_plugins = ["tests.fixtures.mosquitto", "tests.fixtures.postgres"]
+pytest_plugins = [
+    "tests.fixtures.mosquitto",
+    "tests.fixtures.postgres",
+    # After those that it imports, so that pytest rewrites their asserts.
+    "tests.fixtures.control_plane",
+]
 
 network_guard.install()
 
