@@ -34,7 +34,10 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class AskStatus:
-    """Ask how the reader is and which software it runs; harmless, may be sent whenever idle."""
+    """Ask how the reader is and which software it runs; harmless, may be sent whenever idle.
+
+    Ends as ``DONE`` when it takes payments, ``BUSY`` when it does later by itself, ``FAILED`` when somebody must act.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,10 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class RecallLast:
-    """Ask what became of the last payment: the evidence after a lost answer. Prints nothing, moves no money."""
+    """Ask what became of the last payment: the evidence after a lost answer. Prints nothing, moves no money.
+
+    With ``payment`` in its ``Finished``, the outcome is that of the payment; without, that of the asking.
+    """
 
 
 @dataclass(frozen=True, slots=True)

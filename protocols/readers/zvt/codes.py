@@ -186,6 +186,9 @@ TERMINAL_STATUS: Final[Mapping[int, str]] = {
     0xF6: "OPT personalisation required",
 }
 
+#: A card left in, a printer without paper or a delivery half done does not stop the next payment.
+_FIT_STATUS: Final = frozenset({0x00, PARTIAL_ISSUE, 0xBF, PRINTER_NOT_READY, 0xDC, 0xE1})
+
 CARD_TYPES: Final[Mapping[int, str]] = {
     0x01: "DouglasCard",
     0x02: "ec",
@@ -308,6 +311,13 @@ def outcome_of(code: int) -> Outcome:
     if code in {WAIT, 0xA0}:
         return Outcome.BUSY
     return Outcome.FAILED
+
+
+def fitness_of(status: int) -> Outcome:
+    """Whether a terminal with this status takes payments: DONE, BUSY for now, or FAILED until somebody acts."""
+    if status == WAIT:
+        return Outcome.BUSY
+    return Outcome.DONE if status in _FIT_STATUS else Outcome.FAILED
 
 
 def locks(value: bytes) -> tuple[str, ...]:

@@ -506,7 +506,7 @@ class ZvtHost:
             running.details |= _status_details(message)
             self._finish(
                 events,
-                Outcome.DONE,
+                codes.fitness_of(status),
                 code=status,
                 text=codes.terminal_status_text(status),
                 identity=_identity(message),
@@ -519,11 +519,12 @@ class ZvtHost:
             return
         if isinstance(running.command, Connect):
             running.details |= _registration_details(message.fields)
+        payment = self._recalled(running)
         self._finish(
             events,
-            Outcome.DONE,
+            codes.outcome_of(result) if payment and result is not None else Outcome.DONE,
             code=result,
-            payment=self._recalled(running),
+            payment=payment,
             totals=_totals(running.status, self._config) if running.status else None,
             identity=_identity(message),
         )
