@@ -7,6 +7,7 @@ file. Nothing but ``app.build`` reads ``mode`` to choose between adapters.
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -59,6 +60,11 @@ class SignInSettings(BaseModel):
     #: Cost of one password check (argon2id), at least what OWASP asks for.
     memory_kib: int = 47_104
     passes: int = 1
+
+    @property
+    def invitation_life(self) -> timedelta:
+        """How long an invitation is good for."""
+        return timedelta(hours=self.invitation_hours)
 
 
 class Settings(BaseSettings):

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Column, Index, Table, delete, func, insert, select, text, update
+from sqlalchemy import Column, Index, Row, Select, Table, delete, func, insert, select, text, update
 from sqlmodel import Field, SQLModel
 
 from control_plane.db.columns import AutoIncrement, Json, UtcDateTime, table_of, text_enum
+from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Announcement, Transaction, context_of
 from control_plane.db.upsert import changed, insert_new
 from protocols.ids import new_id
@@ -116,6 +117,18 @@ def owe(
         return None
     context.announce(Announcement(WAKE_TOPIC, {}, key=WAKE_TOPIC))
     return job_id
+
+
+def jobs_of(scope: Scope, *, state: JobState | None = None) -> Select[*tuple[Any, ...]]:
+    """The merchant's jobs, finished ones left out unless asked for."""
+    wanted = JOBS.c.state == state if state else JOBS.c.state != JobState.DONE
+    return select(JOBS).where(*scope.conditions(JOBS), wanted)
+
+
+def job_of(db: Transaction, scope: Scope, job_id: str) -> Row[*tuple[Any, ...]] | None:
+    """One of the merchant's jobs; locked until the transaction ends."""
+    mine = select(JOBS).where(*scope.conditions(JOBS), JOBS.c.id == job_id)
+    return db.execute(mine.with_for_update()).one_or_none()
 
 
 def counts(db: Transaction) -> dict[str, int]:

@@ -51,6 +51,8 @@ class Parts:
     live: LiveHub
     handlers: Handlers
     passwords: Passwords
+    #: Told by /readyz: a name for people, and whether it works.
+    readiness: dict[str, Callable[[], bool]] = field(default_factory=dict)
     _services: list[tuple[ProcessRole, str, Callable[[], Service]]] = field(default_factory=list)
     _adapters: dict[object, object] = field(default_factory=dict)
 

@@ -165,6 +165,11 @@ def api_keys_of(scope: Scope) -> Select[Any]:
     return select(*columns).where(*scope.conditions(API_KEYS))
 
 
+def api_key_of(db: Transaction, scope: Scope, key_id: str) -> Found | None:
+    """One key, without what it is looked up by."""
+    return db.execute(api_keys_of(scope).where(API_KEYS.c.id == key_id)).one_or_none()
+
+
 def open_sessions_of(scope: Scope, user_id: str, now: datetime) -> Select[Any]:
     """Sign-ins of a user that still count."""
     return select(SESSIONS).where(

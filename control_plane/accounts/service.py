@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import insert, update
+from sqlalchemy.exc import IntegrityError
 
 from control_plane.accounts import queries
 from control_plane.accounts.caller import Caller
@@ -79,6 +80,37 @@ def create_location(
         db, merchant_id, by, AuditTag.LOCATION_CREATE, object_id=location_id, object_name=name
     )  # fmt: skip
     return location_id
+
+
+def add_location(db: Transaction, caller: Caller, name: str, *, time_zone: str) -> str:
+    """A new shop; returns its id. Raises NameTaken, and Forbidden for who sees only some locations."""
+    _must_reach_everything(caller)
+    return create_location(db, caller.merchant_id, name, time_zone=time_zone, by=caller.actor)
+
+
+def update_location(
+    db: Transaction, caller: Caller, location_id: str, *, name: str, time_zone: str
+) -> None:
+    """Rename a shop or move it to another time zone. Raises NotFound, NameTaken."""
+    table = queries.LOCATIONS
+    before = queries.location_of(db, caller.scope, location_id)
+    if before is None:
+        raise NotFound("location", location_id)
+    try:
+        with db.begin_nested():
+            db.execute(
+                update(table)
+                .where(table.c.id == location_id)
+                .values(name=name, time_zone=time_zone)
+            )
+    except IntegrityError:
+        raise NameTaken(name=name) from None
+    record(
+        db, caller.merchant_id, caller.actor, AuditTag.LOCATION_UPDATE,
+        object_id=location_id, object_name=name,
+        before={"name": before.name, "time_zone": before.time_zone},
+        after={"name": name, "time_zone": time_zone},
+    )  # fmt: skip
 
 
 def create_user(
@@ -367,6 +399,11 @@ def _must_be_able_to_give(
         raise RightsNotYours(permissions=", ".join(lacking))
     if not caller.scope.covers_all(location_ids):
         raise Forbidden(permission="access to these locations")
+
+
+def _must_reach_everything(caller: Caller) -> None:
+    if caller.scope.location_ids is not None:
+        raise Forbidden(permission="access to every location")
 
 
 def _must_exist(db: Transaction, merchant_id: str, location_ids: Collection[str] | None) -> None:

@@ -22,6 +22,11 @@ class AuditTag(StrEnum):
         member.french = french
         return member
 
+    @classmethod
+    def tagged(cls, text: str) -> AuditTag | None:
+        """The tag that is written so; None for one that was retired."""
+        return next((tag for tag in cls if tag.value == text), None)
+
     MERCHANT_CREATE = (
         "account:merchant:create",
         "{actor} created the organisation {object}.",

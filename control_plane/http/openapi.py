@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from control_plane.http.security import PublicRoute, Requirement
 
@@ -57,7 +57,16 @@ Take card payments in shops, and look after the readers that do it.
 """
 
 
-def requirement_of(route: APIRoute) -> Requirement | PublicRoute | None:
+def declared_routes(app: FastAPI) -> list[RouteContext]:
+    """Every route that somebody wrote, of every router."""
+    return [
+        route
+        for route in iter_route_contexts(app.routes)
+        if isinstance(route.original_route, APIRoute)
+    ]
+
+
+def requirement_of(route: RouteContext) -> Requirement | PublicRoute | None:
     """What a route declares: a permission, that it is public, or (a mistake) nothing."""
     waiting = list(route.dependant.dependencies)
     while waiting:
@@ -90,15 +99,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = {
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key, `omk_…`."}
     }
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in route.methods or ():
-                _complete(schema["paths"][route.path_format][method.lower()], route)
+    for route in declared_routes(app):
+        for method in route.methods or ():
+            operation = schema["paths"].get(route.path_format, {}).get(method.lower())
+            if operation is not None:
+                _complete(operation, requirement_of(route))
     return schema
 
 
-def _complete(operation: dict[str, Any], route: APIRoute) -> None:
-    requirement = requirement_of(route)
+def _complete(operation: dict[str, Any], requirement: Requirement | PublicRoute | None) -> None:
     answers = operation.setdefault("responses", {})
     answers.pop("422", None)
     answers["default"] = {

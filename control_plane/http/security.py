@@ -12,6 +12,8 @@ from asyncio import to_thread
 from datetime import timedelta
 from typing import Any, Final
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -149,9 +151,14 @@ async def _identify(request: Request) -> Caller | None:
         return None
     caller, touch_due = found
     if touch_due:
-        async with parts.database.request_transaction() as db:
-            await to_thread(sign_in.touch, db, caller)
+        # A limiter of its own: this may wait for the writer, which must not wait for a thread in turn.
+        await run_sync(_touch, parts, caller, limiter=CapacityLimiter(1))
     return caller
+
+
+def _touch(parts: Parts, caller: Caller) -> None:
+    with parts.database.connection() as db:
+        sign_in.touch(db, caller)
 
 
 def _by_key(parts: Parts, authorization: str, request: Request) -> tuple[Caller, bool] | None:
