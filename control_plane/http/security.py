@@ -8,12 +8,11 @@ request that changes something also carries the CSRF token, as header ``X-CSRF-T
 from __future__ import annotations
 
 import hmac
-from asyncio import to_thread
+from asyncio import get_running_loop, to_thread
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -32,6 +31,8 @@ CSRF_FIELD: Final = "csrf_token"
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
 _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+# Threads of their own: they may wait for SQLite's one writer, who must not wait for a thread in turn.
+_TOUCHING: Final = ThreadPoolExecutor(2, thread_name_prefix="touch")
 
 
 class Requirement:
@@ -151,8 +152,7 @@ async def _identify(request: Request) -> Caller | None:
         return None
     caller, touch_due = found
     if touch_due:
-        # A limiter of its own: this may wait for the writer, which must not wait for a thread in turn.
-        await run_sync(_touch, parts, caller, limiter=CapacityLimiter(1))
+        await get_running_loop().run_in_executor(_TOUCHING, _touch, parts, caller)
     return caller
 
 
