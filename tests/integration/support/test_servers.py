@@ -7,7 +7,6 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from control_plane.db import migrate
 from tests.fixtures.mosquitto import Mosquitto
 from tests.fixtures.postgres import PostgresServer
 from tests.support.ports import accepts_connections
@@ -33,20 +32,6 @@ def test_a_database_is_a_copy_of_its_template(postgres_server: PostgresServer) -
     postgres_server.drop_database(copy)
     postgres_server.drop_database(original)
     assert not postgres_server.has_database("template_of_a_test")
-
-
-def test_the_database_of_a_module_is_empty(empty_postgres_url: str) -> None:
-    with connect(empty_postgres_url) as db:
-        tables = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-
-        assert tables.fetchall() == []
-
-
-def test_another_database_of_the_module_has_all_tables(postgres_url: str) -> None:
-    with connect(postgres_url) as db:
-        versions = db.execute("SELECT version_num FROM alembic_version").fetchall()
-
-        assert versions == [(migrate.newest(),)]
 
 
 def test_a_killed_broker_is_gone_and_comes_back_on_its_port(mosquitto: Mosquitto) -> None:
