@@ -40,6 +40,11 @@ _STEP_WORDS: Final = {
 }
 
 
+def is_anything_due(db: Transaction, now: datetime) -> bool:
+    """Whether it is worth while to open a writing transaction for the two functions below."""
+    return queries.has_overdue_commands(db, now) or bool(_silent(db, now, limit=200))
+
+
 def expire_due(db: Transaction, *, limit: int = 500) -> int:
     """Expire commands that nobody claimed or answered in time, and their sessions; how many."""
     now = context_of(db).clock.now()
@@ -60,12 +65,12 @@ def expire_due(db: Transaction, *, limit: int = 500) -> int:
 def declare_silent(db: Transaction, *, limit: int = 200) -> int:
     """Say of sessions that their answer is lost when their device was silent for too long; how many."""
     now = context_of(db).clock.now()
-    quiet = [
-        row
-        for row in queries.silent_sessions(db, now - OFFLINE_SLACK, limit=limit)
-        if now - row.last_heard_at >= _patience(row)
-    ]
-    return sum(_declare_silent(db, row.id, now) for row in quiet)
+    return sum(_declare_silent(db, row.id, now) for row in _silent(db, now, limit=limit))
+
+
+def _silent(db: Transaction, now: datetime, *, limit: int) -> list[Found]:
+    quiet = queries.silent_sessions(db, now - OFFLINE_SLACK, limit=limit)
+    return [row for row in quiet if now - row.last_heard_at >= _patience(row)]
 
 
 def _patience(row: Found) -> timedelta:

@@ -53,6 +53,16 @@ class AmountRefused(RequestRefused):
         super().__init__(field="amount_minor", **facts)
 
 
+class CurrencyRefused(RequestRefused):
+    """Not a currency that readers here can take."""
+
+    code = "currency_refused"
+    message = "{currency} is not a currency that is taken here. Write three letters such as EUR."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="currency", **facts)
+
+
 class SessionDecided(Conflict):
     """It is over, so it cannot be stopped."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ARRAY, ColumnElement, Row, String, any_, func, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Row, Select, String, any_, func, literal, select
 
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
@@ -80,21 +80,18 @@ def session(db: Transaction, scope: Scope, session_id: str) -> SessionView:
     ).one_or_none()
     if found is None:
         raise NotFound("payment session", session_id)
-    return _session_view(found)
+    return session_view(found)
 
 
-def sessions(
-    db: Transaction,
+def sessions_of(
     scope: Scope,
     *,
     reader_id: str | None = None,
     location_id: str | None = None,
     cashier_id: str | None = None,
     states: Collection[SessionState] = (),
-    before: str | None = None,
-    limit: int = 50,
-) -> list[SessionView]:
-    """The newest first; ``before`` is the id of the last one seen."""
+) -> Select[*tuple[Any, ...]]:
+    """Rows for ``session_view``; the id puts them in the order of their start."""
     wanted: list[ColumnElement[bool]] = scope.conditions(SESSIONS)
     if reader_id:
         wanted.append(SESSIONS.c.reader_id == reader_id)
@@ -104,10 +101,29 @@ def sessions(
         wanted.append(SESSIONS.c.cashier_id == cashier_id)
     if states:
         wanted.append(SESSIONS.c.state.in_(sorted(states)))
-    if before:
-        wanted.append(SESSIONS.c.id < before)
-    rows = db.execute(_SESSION_VIEWS.where(*wanted).order_by(SESSIONS.c.id.desc()).limit(limit))
-    return [_session_view(row) for row in rows]
+    return _SESSION_VIEWS.where(*wanted)
+
+
+def recent_sessions(
+    db: Transaction,
+    scope: Scope,
+    *,
+    reader_id: str | None = None,
+    location_id: str | None = None,
+    cashier_id: str | None = None,
+    states: Collection[SessionState] = (),
+    limit: int = 20,
+) -> list[SessionView]:
+    """The newest first."""
+    wanted = sessions_of(
+        scope,
+        reader_id=reader_id,
+        location_id=location_id,
+        cashier_id=cashier_id,
+        states=states,
+    )
+    rows = db.execute(wanted.order_by(SESSIONS.c.id.desc()).limit(limit))
+    return [session_view(row) for row in rows]
 
 
 def session_on_reader(db: Transaction, reader_id: str) -> str | None:
@@ -134,40 +150,24 @@ def steps(db: Transaction, scope: Scope, session_id: str, *, after: int = 0) -> 
 
 def command(db: Transaction, scope: Scope, command_id: str) -> CommandView:
     """Raises NotFound for a command to a device that is not within the scope."""
-    found = db.execute(
-        _COMMAND_VIEWS.join_from(COMMANDS, DEVICES, DEVICES.c.id == COMMANDS.c.device_id).where(
-            COMMANDS.c.id == command_id, *scope.conditions(COMMANDS), *scope.conditions(DEVICES)
-        )
-    ).one_or_none()
+    found = db.execute(commands_of(scope).where(COMMANDS.c.id == command_id)).one_or_none()
     if found is None:
         raise NotFound("command", command_id)
-    return CommandView(**found._mapping)  # noqa: SLF001
+    return command_view(found)
 
 
-def commands(
-    db: Transaction,
-    scope: Scope,
-    *,
-    device_id: str | None = None,
-    reader_id: str | None = None,
-    before: str | None = None,
-    limit: int = 50,
-) -> list[CommandView]:
-    """The newest first; ``before`` is the id of the last one seen."""
+def commands_of(
+    scope: Scope, *, device_id: str | None = None, reader_id: str | None = None
+) -> Select[*tuple[Any, ...]]:
+    """Rows for ``command_view``; the id puts them in the order of their issue."""
     wanted = [*scope.conditions(COMMANDS), *scope.conditions(DEVICES)]
     if device_id:
         wanted.append(COMMANDS.c.device_id == device_id)
     if reader_id:
         wanted.append(COMMANDS.c.reader_id == reader_id)
-    if before:
-        wanted.append(COMMANDS.c.id < before)
-    rows = db.execute(
-        _COMMAND_VIEWS.join_from(COMMANDS, DEVICES, DEVICES.c.id == COMMANDS.c.device_id)
-        .where(*wanted)
-        .order_by(COMMANDS.c.id.desc())
-        .limit(limit)
+    return _COMMAND_VIEWS.join_from(COMMANDS, DEVICES, DEVICES.c.id == COMMANDS.c.device_id).where(
+        *wanted
     )
-    return [CommandView(**row._mapping) for row in rows]  # noqa: SLF001
 
 
 def lock_session(db: Transaction, session_id: str) -> Found:
@@ -296,6 +296,14 @@ def originals_of(db: Transaction, session_ids: Collection[str]) -> dict[str, str
     return {row.id: row.original_transaction_id for row in rows}
 
 
+def has_overdue_commands(db: Transaction, now: datetime) -> bool:
+    """Whether a command has expired that nobody has ended yet."""
+    overdue = select(COMMANDS.c.id).where(
+        COMMANDS.c.state == CommandState.ISSUED, COMMANDS.c.expires_at <= now
+    )
+    return db.execute(overdue.limit(1)).first() is not None
+
+
 def expired_commands(db: Transaction, now: datetime, *, limit: int) -> list[Found]:
     """Commands that nobody answered in time, locked."""
     rows = db.execute(
@@ -308,5 +316,11 @@ def expired_commands(db: Transaction, now: datetime, *, limit: int) -> list[Foun
     return [*rows]
 
 
-def _session_view(row: Found) -> SessionView:
+def session_view(row: Found) -> SessionView:
+    """A row of ``sessions_of``."""
     return SessionView(**row._mapping)  # noqa: SLF001 - Row's public name for a mapping
+
+
+def command_view(row: Found) -> CommandView:
+    """A row of ``commands_of``."""
+    return CommandView(**row._mapping)  # noqa: SLF001

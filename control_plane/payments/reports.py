@@ -18,6 +18,8 @@ from sqlalchemy import update
 from control_plane import events
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import changed
+from control_plane.devices import timeline as alarms
+from control_plane.devices.models import Severity
 from control_plane.payments import commands, queries, timeline
 from control_plane.payments.events import AnswerLost, LateResult, SessionDecided
 from control_plane.payments.lifecycle import NEVER_RAN, CommandState, StepKind, after_report
@@ -293,6 +295,19 @@ def _keep_beside(db: Transaction, row: Found, reported: ReportedResult, reason: 
             text=f"{reported.result.outcome}: {reason}",
             code=reported.result.result_code,
         ),
+    )
+    alarms.record(
+        db,
+        row.merchant_id,
+        row.device_id,
+        "payment.late_result",
+        f"The payment {row.id} of {Money(row.amount_minor, row.currency)} is {state.value}, but the device "
+        f"{reported.device_id} reported it {reported.result.outcome}: {reason}. "
+        "Compare the ledger with the reader's receipt.",
+        severity=Severity.ERROR,
+        reader_id=row.reader_id,
+        facts={"session_id": row.id, "transaction_id": reported.transaction_id},
+        happened_at=reported.at,
     )
     events.publish(
         db,

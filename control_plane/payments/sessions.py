@@ -35,6 +35,7 @@ from control_plane.payments.views import SessionView
 from protocols.cloud.commands import CancelPayment, CommandBody, ReversePayment, StartPayment
 from protocols.ids import new_id
 from protocols.money import Money, exponent
+from protocols.readers.emv import redact_card_numbers
 from protocols.session import SessionEvent, SessionState, advance
 
 #: A payment that no device claims within this time never runs.
@@ -71,6 +72,7 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
     reader = queries.reader_for_payment(db, caller.scope, wish.reader_id)
     _check_reader(reader)
     session_id = new_id("ts")
+    reference, note = redact_card_numbers(wish.reference), redact_card_numbers(wish.note)
     body = StartPayment(
         session_id=session_id,
         reader_id=reader.id,
@@ -78,8 +80,8 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
         currency=wish.amount.currency,
         transaction=wish.kind,
         card_timeout_s=wish.card_timeout_s,
-        reference=wish.reference,
-        note=wish.note,
+        reference=reference,
+        note=note,
         cashier_id=caller.id,
     )
     return _start(
@@ -88,8 +90,8 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
         reader,
         body,
         kind=SessionKind(wish.kind),
-        reference=wish.reference,
-        note=wish.note,
+        reference=reference,
+        note=note,
         card_timeout_s=wish.card_timeout_s,
     )
 

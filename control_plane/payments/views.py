@@ -110,3 +110,8 @@ class CommandView:
     result_code: str
     result_text: str
     output: dict[str, Any]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more is expected."""
+        return self.state.is_final

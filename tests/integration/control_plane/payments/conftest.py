@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +15,6 @@ from control_plane.accounts.permissions import ROLES, Role
 from control_plane.db.columns import table_of
 from control_plane.db.engine import Database
 from control_plane.db.keyring import Keyring
-from control_plane.db.registry import complete_metadata
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Announcement
 from control_plane.devices.lifecycle import DeviceState
@@ -26,6 +23,7 @@ from control_plane.events import Handlers
 from control_plane.payments import events as payment_events
 from control_plane.payments import queries
 from control_plane.payments.commands import claim_command
+from control_plane.payments.models import COMMANDS
 from control_plane.payments.reports import (
     ReportedCommandResult,
     ReportedResult,
@@ -170,7 +168,7 @@ class Shop:
 
     def sessions(self) -> list[SessionView]:
         with self.database.reading_connection() as db:
-            return queries.sessions(db, MANAGER.scope)
+            return queries.recent_sessions(db, MANAGER.scope)
 
     def steps(self, session_id: str) -> list[StepView]:
         with self.database.reading_connection() as db:
@@ -185,7 +183,8 @@ class Shop:
 
     def commands(self) -> list[CommandView]:
         with self.database.reading_connection() as db:
-            return queries.commands(db, MANAGER.scope)
+            rows = db.execute(queries.commands_of(MANAGER.scope).order_by(COMMANDS.c.id.desc()))
+            return [queries.command_view(row) for row in rows]
 
     def change_device(self, **values: Any) -> None:
         with self.database.connection() as db:
@@ -200,18 +199,6 @@ class Shop:
 
     def topics(self) -> list[str]:
         return [one.topic for one in self.announcements.sent]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of either kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/omnitill.sqlite3"
-        return
-    server = request.getfixturevalue("postgres_server")
-    url = server.create_database()
-    yield url
-    server.drop_database(url)
 
 
 @pytest.fixture
@@ -238,7 +225,6 @@ def open_database(database_url: str, clock: FakeClock) -> Iterator[Callable[...,
 def shop(open_database: Callable[..., Database], clock: FakeClock) -> Shop:
     announcements, handlers = Announcements(), Handlers()
     database = open_database(announcements, handlers)
-    complete_metadata().create_all(database.engine)
     shop = Shop(database, clock, announcements)
     for kind in (
         payment_events.SessionDecided,
@@ -246,30 +232,37 @@ def shop(open_database: Callable[..., Database], clock: FakeClock) -> Shop:
         payment_events.LateResult,
     ):
         handlers.on(kind, lambda _db, event: shop.events.append(event))
+    now = clock.now()
     with database.connection() as db:
+        db.execute(
+            insert(table_of(Merchant)).values(
+                id=MERCHANT, name="Bakery", currency="EUR", created_at=now
+            )
+        )
+        db.execute(
+            insert(table_of(Location)).values(
+                id=LOCATION,
+                merchant_id=MERCHANT,
+                name="Lyon",
+                time_zone="Europe/Paris",
+                created_at=now,
+            )
+        )
         furnish(db, clock)
     announcements.sent.clear()
     return shop
 
 
-def furnish(db: Connection, clock: FakeClock) -> None:
-    """Put the shop into an empty database."""
+def furnish(
+    db: Connection, clock: FakeClock, merchant_id: str = MERCHANT, location_id: str = LOCATION
+) -> None:
+    """Put a device with two readers into a shop."""
     now = clock.now()
-    db.execute(
-        insert(table_of(Merchant)).values(
-            id=MERCHANT, name="Bakery", currency="EUR", created_at=now
-        )
-    )
-    db.execute(
-        insert(table_of(Location)).values(
-            id=LOCATION, merchant_id=MERCHANT, name="Lyon", time_zone="Europe/Paris", created_at=now
-        )
-    )
     db.execute(
         insert(DEVICES).values(
             id=DEVICE,
-            merchant_id=MERCHANT,
-            location_id=LOCATION,
+            merchant_id=merchant_id,
+            location_id=location_id,
             name="Till box",
             state=DeviceState.ACTIVE,
             state_since=now,
@@ -283,8 +276,8 @@ def furnish(db: Connection, clock: FakeClock) -> None:
         db.execute(
             insert(READERS).values(
                 id=reader_id,
-                merchant_id=MERCHANT,
-                location_id=LOCATION,
+                merchant_id=merchant_id,
+                location_id=location_id,
                 device_id=DEVICE,
                 name=name,
                 state="ready",
@@ -292,6 +285,3 @@ def furnish(db: Connection, clock: FakeClock) -> None:
                 reported_at=now,
             )
         )
-
-
-SECOND = timedelta(seconds=1)
