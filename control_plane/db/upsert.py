@@ -25,7 +25,8 @@ def insert(db: Transaction, table: Table) -> postgresql.Insert | sqlite.Insert:
 def insert_new(db: Transaction, table: Table, values: dict[str, Any], *, unique: list[str]) -> bool:
     """Insert, unless a row with the same ``unique`` columns is there; True when it was inserted."""
     statement = insert(db, table).values(values).on_conflict_do_nothing(index_elements=unique)
-    return changed(db, statement) == 1
+    # Not the row count: PostgreSQL's driver does not know it when the key is counted up.
+    return db.execute(statement.returning(table.c[unique[0]])).first() is not None
 
 
 def changed(db: Transaction, statement: Executable) -> int:

@@ -115,7 +115,7 @@ def give_back(db: Transaction, job: ClaimedJob, worker: str, error: str) -> JobS
 
 def backoff(attempt: int) -> timedelta:
     """How long to wait after a failed try: 2, 4, 8 seconds … one hour, give or take a fifth."""
-    seconds = min(2.0**attempt, _LONGEST_WAIT_S)
+    seconds = min(2.0 ** min(attempt, 12), _LONGEST_WAIT_S)
     return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
 
 
