@@ -19,7 +19,7 @@ from tests.integration.control_plane.payments.conftest import CASHIER, MANAGER, 
 
 T = TypeVar("T")
 
-ROUNDS = 12
+ROUNDS = 5
 
 
 def at_once(*actions: Callable[[], T]) -> list[T | DomainError]:
