@@ -25,6 +25,8 @@ ETX: Final = 0x03
 ACK: Final = 0x06
 NAK: Final = 0x15
 
+_ACK: Final = bytes((ACK,))
+_NAK: Final = bytes((NAK,))
 _DLE: Final = bytes((DLE,))
 _START: Final = bytes((DLE, STX))
 _END: Final = bytes((DLE, ETX))
@@ -235,6 +237,14 @@ class SerialLink:
         self._out.clear()
         return out
 
+    def frame(self, message: bytes) -> bytes:
+        """How a message goes on the line; a simulator overrides it to damage frames."""
+        return encode_frame(message)
+
+    def signal(self, apdu: bytes) -> bytes:  # noqa: ARG002 - for those that override it
+        """How a sound frame is answered: with ACK; a simulator may refuse it with NAK, or say nothing."""
+        return _ACK
+
     def deadline(self) -> float | None:
         """When ``expired`` wants to be called."""
         return min((at for at in (self._byte_by, self._ack_by) if at is not None), default=None)
@@ -256,9 +266,13 @@ class SerialLink:
             self._out.append(NAK)
             events.append(Oddity("frame_broken"))
             return
-        self._out.append(ACK)
         if self._is_repeat(ended, now):
+            self._out += _ACK
             events.append(Oddity("duplicate_frame"))
+            return
+        signal = self.signal(ended)
+        self._out += signal
+        if signal == _NAK:
             return
         if self._unacknowledged is not None:
             events.append(Oddity("acknowledgement_missing"))
@@ -290,7 +304,7 @@ class SerialLink:
             return
         if self._repeats_left:
             self._repeats_left -= 1
-            self._out += encode_frame(message)
+            self._out += self.frame(message)
             self._ack_by = now + self._t2_s
             return
         self._unacknowledged = None
@@ -307,4 +321,4 @@ class SerialLink:
         self._repeats_left = self._repeats
         self._ack_by = now + self._t2_s
         self._sent_since = True
-        self._out += encode_frame(self._unacknowledged)
+        self._out += self.frame(self._unacknowledged)
