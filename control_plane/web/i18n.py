@@ -96,9 +96,9 @@ def find_holes(language: str) -> list[str]:
         if found is None or found.fuzzy or not all(_as_tuple(found.string)):
             holes.append(f"{language}: no text for {message.id!r}")
             continue
-        for ours in _as_tuple(found.string):
-            if _placeholders(ours) != _placeholders(_as_tuple(message.id)[-1]):
-                holes.append(f"{language}: other placeholders in the text for {message.id!r}")
+        wanted_ones = _placeholders(_as_tuple(message.id)[-1])
+        if any(_placeholders(ours) != wanted_ones for ours in _as_tuple(found.string)):
+            holes.append(f"{language}: other placeholders in the text for {message.id!r}")
     holes += [
         f"{language}: nobody says {message.id!r} any more"
         for message in have
@@ -162,8 +162,8 @@ def _class_texts(module: ast.Module) -> Iterator[str]:
                 yield value.value
 
 
-def _as_tuple(text: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    return (text,) if isinstance(text, str) else tuple(text)
+def _as_tuple(text: str | tuple[str, ...] | list[str] | None) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else tuple(text or ("",))
 
 
 def _placeholders(text: str) -> set[str]:

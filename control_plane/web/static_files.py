@@ -52,7 +52,9 @@ class StaticFiles:
     def url(self, name: str) -> str:
         """The address of a file of this build. Raises KeyError for one that is not there."""
         if name not in self._files:
-            raise KeyError(f"{name} is not in {FOLDER}; run make setup if npm should have brought it")
+            raise KeyError(
+                f"{name} is not in {FOLDER}; run make setup if npm should have brought it"
+            )
         return f"/static/{self.build}/{name}"
 
     def respond(self, build: str, name: str, *, accepts_gzip: bool) -> Response:

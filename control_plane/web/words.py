@@ -46,6 +46,7 @@ SESSION: Final[dict[str, Word]] = {
     _S.CANCELLED: Word(N_("Cancelled"), "stop", "off"),
     _S.EXPIRED: Word(N_("Never started"), "clock", "off"),
     _S.FAILED: Word(N_("Not taken"), "alert", "bad"),
+    "pending": Word(N_("Pending"), "clock", "wait"),
 }
 
 #: The bar over a running session: what each stop is called, and the states in which it is the present one.
@@ -64,9 +65,7 @@ _CALLS: Final[dict[str, Call]] = {
     _S.CLAIMED: Call(
         N_("The reader is getting ready."), N_("The shop has the sale. The card comes next.")
     ),
-    _S.SENT: Call(
-        N_("The reader has the amount."), N_("Turn the reader to the customer.")
-    ),
+    _S.SENT: Call(N_("The reader has the amount."), N_("Turn the reader to the customer.")),
     _S.WAITING_FOR_CARD: Call(
         N_("Ask the customer to tap, insert or swipe the card."),
         N_("A phone or a watch works too."),
@@ -75,7 +74,9 @@ _CALLS: Final[dict[str, Call]] = {
     _S.AUTHORIZING: Call(N_("The bank is being asked."), N_("This takes a few seconds.")),
     _S.CANCELLING: Call(
         N_("Cancelling…"),
-        N_("The reader was already at work. It decides whether the card was charged before it stopped."),
+        N_(
+            "The reader was already at work. It decides whether the card was charged before it stopped."
+        ),
     ),
     _S.UNKNOWN: Call(
         N_("We are asking the reader. Do not charge again."),
@@ -152,15 +153,18 @@ HEALTH_NEXT: Final[dict[str, str]] = {
     "disconnected": N_("The box cannot reach it. Check its power and its cable."),
     "locked": N_("Somebody locked it. Unlock it on the reader itself."),
     "failing": N_("It answers, but cannot take payments. Switch it off and on again."),
-    "unidentified": N_("The box sees something that it has no profile for. Check the box's settings."),
+    "unidentified": N_(
+        "The box sees something that it has no profile for. Check the box's settings."
+    ),
     "unknown": N_("Its box has not told about it since it was last online."),
 }
 
 METHODS: Final[dict[str, str]] = {
-    "card_present": N_("Card on a reader"),
     "card": N_("Card"),
+    "bank_debit_ach": N_("Bank debit (ACH)"),
+    "sepa_debit": N_("Bank debit (SEPA)"),
+    "link": N_("Payment link"),
     "cash": N_("Cash"),
-    "bank_debit": N_("Bank debit"),
     "other": N_("Other"),
 }
 CHANNELS: Final[dict[str, str]] = {
@@ -176,6 +180,9 @@ KINDS: Final[dict[str, str]] = {
     "sale": N_("Sale"),
     "refund": N_("Refund"),
     "reversal": N_("Reversal"),
+    "dispute": N_("Dispute"),
+    "fee": N_("Fee"),
+    "adjustment": N_("Adjustment"),
 }
 ROLES: Final[dict[str, str]] = {
     "cashier": N_("Cashier"),
@@ -202,6 +209,7 @@ EVIDENCE: Final[dict[str, str]] = {
     "totals": N_("The answer was lost; the reader's totals showed what had happened."),
     "reader_status": N_("The answer was lost; the reader's status showed what had happened."),
     "not_begun": N_("The reader never began, so no card can have been charged."),
+    "server": N_("No box had taken the sale yet, so it can never run."),
 }
 
 _TRY_ANOTHER: Final = N_("Ask for another card or another way to pay.")
@@ -219,7 +227,9 @@ DECLINES: Final[dict[int, Call]] = {
     4: Call(N_("The bank asks to keep this card."), _TRY_ANOTHER),
     5: Call(N_("The bank said no and gives no reason."), _TRY_ANOTHER),
     12: Call(N_("This card cannot make this kind of payment."), _TRY_ANOTHER),
-    13: Call(N_("The bank does not accept this amount."), N_("Check the amount, or split the sale.")),
+    13: Call(
+        N_("The bank does not accept this amount."), N_("Check the amount, or split the sale.")
+    ),
     14: Call(N_("The bank does not know this card."), _TRY_ANOTHER),
     30: Call(N_("The bank did not understand the reader."), _AGAIN),
     33: Call(N_("The card has expired."), _TRY_ANOTHER),
@@ -241,7 +251,9 @@ DECLINES: Final[dict[int, Call]] = {
         N_("Start again and insert the card, so that the PIN can be typed."),
     ),
     75: Call(N_("The PIN was wrong too many times."), _TRY_ANOTHER),
-    91: Call(N_("The customer's bank does not answer."), N_("Wait a minute, or ask for another card.")),
+    91: Call(
+        N_("The customer's bank does not answer."), N_("Wait a minute, or ask for another card.")
+    ),
     100: Call(N_("The card could not be read."), _CHIP),
     101: Call(N_("The card could not be read."), _CHIP),
     103: Call(N_("This reader does not take this debit card."), _TRY_ANOTHER),
@@ -292,3 +304,114 @@ def reason_for(state: str, result_code: int | None) -> Call:
 def word(table: dict[str, Word], key: str) -> Word:
     """A state that this version does not know is shown as it is, never guessed."""
     return table.get(key) or Word(key, "question", "off")
+
+
+#: Pages for what went wrong: title, and a text when it says more than the error itself.
+PROBLEMS: Final[dict[int, tuple[str, str]]] = {
+    403: (N_("You may not do this"), ""),
+    404: (
+        N_("There is no such page"),
+        N_("The address may be old, or what was there belongs to somebody else."),
+    ),
+    405: (N_("There is no such page"), ""),
+    409: (N_("This is not possible now"), ""),
+    413: (N_("That is too much at once"), ""),
+    422: (N_("Something is missing"), ""),
+    429: (N_("Slow down a little"), ""),
+    500: (
+        N_("Something broke on our side"),
+        N_(
+            "It is written down. No payment was started by this page; look at Recent sales before you charge again."
+        ),
+    ),
+    503: (N_("Omnitill is not ready"), ""),
+}
+
+#: Facts of errors that are words of ours, as they stand in the English sentence.
+FACTS: Final[dict[str, str]] = {
+    text: text
+    for text in (
+        N_("manufactured"),
+        N_("claimed"),
+        N_("enrolled"),
+        N_("active"),
+        N_("suspended"),
+        N_("replaced"),
+        N_("revoked"),
+        N_("retired"),
+        N_("starting"),
+        N_("locked"),
+        N_("failing"),
+        N_("unidentified"),
+        N_("approved"),
+        N_("declined"),
+        N_("cancelled"),
+        N_("expired"),
+        N_("failed"),
+        N_("The database"),
+        N_("page"),
+        N_("reader"),
+        N_("device"),
+        N_("transaction"),
+        N_("payment session"),
+        N_("enrolment code"),
+    )
+}
+
+#: Lines of a session's timeline.
+SESSION_STEPS: Final[dict[str, Word]] = {
+    "created": Word(N_("Sale started"), "till", "wait"),
+    "claimed": Word(N_("The box took the sale"), "box", "wait"),
+    "accepted": Word(N_("The box is preparing the reader"), "box", "wait"),
+    "sent": Word(N_("The reader has the amount"), "reader", "wait"),
+    "waiting_for_card": Word(N_("Waiting for the card"), "tap", "wait"),
+    "card_seen": Word(N_("Card seen"), "card", "wait"),
+    "enter_pin": Word(N_("PIN is being typed"), "pin", "wait"),
+    "authorizing": Word(N_("Asking the bank"), "bank", "wait"),
+    "remove_card": Word(N_("Card to be taken out"), "card", "wait"),
+    "reversing": Word(N_("The reader takes the payment back"), "undo", "warn"),
+    "busy": Word(N_("The reader was busy"), "clock", "warn"),
+    "cancel_asked": Word(N_("Cancelling asked"), "stop", "warn"),
+    "cancelling": Word(N_("The reader is stopping"), "stop", "warn"),
+    "unknown": Word(N_("The answer was lost"), "question", "warn"),
+    "recalling": Word(N_("The box asks the reader what happened"), "question", "warn"),
+    "silent": Word(N_("The box has gone silent"), "offline", "warn"),
+    "not_begun": Word(N_("The reader was never asked"), "info", "off"),
+    "approved": Word(N_("Approved"), "check", "good"),
+    "declined": Word(N_("Declined"), "cross", "bad"),
+    "cancelled": Word(N_("Cancelled"), "stop", "off"),
+    "expired": Word(N_("Never started"), "clock", "off"),
+    "failed": Word(N_("Not taken"), "alert", "bad"),
+    "late_result": Word(N_("A result came too late and waits to be looked at"), "alert", "bad"),
+}
+
+#: What happened to a box or a reader; kinds that are not here are shown as they are.
+DEVICE_EVENTS: Final[dict[str, Word]] = {
+    "device.enrolled": Word(N_("Set up with a code"), "key", "good"),
+    "device.active": Word(N_("First heard of"), "online", "good"),
+    "device.online": Word(N_("Online"), "online", "good"),
+    "device.offline": Word(N_("Offline"), "offline", "bad"),
+    "device.changed": Word(N_("Changed"), "info", "off"),
+    "device.replaces": Word(N_("Took the place of another box"), "sync", "wait"),
+    "device.replaced": Word(N_("Another box took its place"), "sync", "off"),
+    "device.suspended": Word(N_("Suspended"), "stop", "warn"),
+    "device.revoked": Word(N_("Revoked"), "lock", "bad"),
+    "device.retired": Word(N_("Retired"), "stop", "off"),
+    "device.certificate_renewed": Word(N_("Certificate renewed"), "key", "good"),
+    "reader.found": Word(N_("Found by its box"), "reader", "good"),
+    "reader.gone": Word(N_("No longer listed by its box"), "offline", "warn"),
+}
+DEVICE_STATES: Final[dict[str, Word]] = {
+    "enrolled": Word(N_("Set up, not heard of yet"), "clock", "wait"),
+    "active": Word(N_("In service"), "check", "good"),
+    "suspended": Word(N_("Suspended"), "stop", "warn"),
+    "replaced": Word(N_("Replaced"), "sync", "off"),
+    "revoked": Word(N_("Revoked"), "lock", "bad"),
+    "retired": Word(N_("Retired"), "stop", "off"),
+}
+
+MEMBERS: Final[dict[str, Word]] = {
+    "active": Word(N_("Can sign in"), "check", "good"),
+    "invited": Word(N_("Invited"), "clock", "wait"),
+    "off": Word(N_("Switched off"), "stop", "off"),
+}

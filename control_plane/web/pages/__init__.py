@@ -1,0 +1,1 @@
+"""The pages, one module for each place in the navigation. Each has a ``router``."""

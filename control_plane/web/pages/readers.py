@@ -1,0 +1,298 @@
+"""Readers and the boxes that drive them: the fleet, one of them, and setting up a new box."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy import Row
+from starlette.responses import RedirectResponse, Response
+
+from control_plane.accounts.caller import Caller
+from control_plane.accounts.permissions import Permission
+from control_plane.db.unit_of_work import Transaction
+from control_plane.devices import queries
+from control_plane.devices.timeline import readers_topic
+from control_plane.errors import NotFound
+from control_plane.http.dependencies import App, Db, ReadDb
+from control_plane.http.security import requires
+from control_plane.payments import commands
+from control_plane.payments import queries as payments
+from control_plane.web import present, words
+from control_plane.web.fleet import (
+    MOST,
+    Act,
+    Axis,
+    BoxRow,
+    box_row,
+    open_codes,
+    reach_axis,
+    sync_axis,
+)
+from control_plane.web.i18n import N_
+from control_plane.web.streams import follow
+from control_plane.web.views import Choice
+from control_plane.web.visits import Visit, site_of
+from protocols.cloud.commands import DiagnoseReader, RebootReader
+
+router = APIRouter(prefix="/readers")
+
+Seeing = Annotated[Caller, requires(Permission.READER_VIEW)]
+Managing = Annotated[Caller, requires(Permission.READER_MANAGE)]
+
+_REACHES: Final = ("online", "offline")
+_HEALTHS: Final = tuple(health for health in words.HEALTH if health != "unknown")
+_ORDERS: Final[dict[str, type[DiagnoseReader | RebootReader]]] = {
+    "diagnose": DiagnoseReader,
+    "reboot": RebootReader,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A count that is also a filter; no word for all."""
+
+    href: str
+    count: int
+    word: words.Word | None
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the address asks for."""
+
+    q: str
+    location: str
+    reach: str
+    health: str
+
+    @property
+    def query(self) -> str:
+        """The address again, as far as it filters."""
+        chosen = {name: getattr(self, name) for name in ("q", "location", "reach", "health")}
+        text = urlencode({name: value for name, value in chosen.items() if value})
+        return f"?{text}" if text else ""
+
+    def wanted(self) -> queries.ReaderFilter:
+        """The filter of the query."""
+        return queries.ReaderFilter(
+            text=self.q,
+            location_id=self.location or None,
+            state=self.health or None,
+            is_online={"online": True, "offline": False}.get(self.reach),
+        )
+
+
+def filters(
+    q: Annotated[str, Query(max_length=100)] = "",
+    location: Annotated[str, Query(max_length=64)] = "",
+    reach: Annotated[str, Query(max_length=20)] = "",
+    health: Annotated[str, Query(max_length=20)] = "",
+) -> Filters:
+    """Unknown values filter nothing."""
+    return Filters(
+        q.strip(),
+        location,
+        reach if reach in _REACHES else "",
+        health if health in _HEALTHS else "",
+    )
+
+
+@router.get("")
+def fleet(
+    request: Request,
+    caller: Seeing,
+    db: ReadDb,
+    chosen: Annotated[Filters, Depends(filters)],
+) -> Response:
+    """All readers and boxes, and the codes that still wait for one."""
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    return site.page(
+        visit,
+        "readers/list.html",
+        **_fleet(db, visit, chosen),
+        filters={"q": chosen.q, "location": chosen.location, "health": chosen.health, "reach": chosen.reach},
+        choices={
+            "location": [Choice(id_, name) for id_, name in visit.places.items()],
+            "health": [Choice(state, words.HEALTH[state].text) for state in _HEALTHS],
+        },
+        codes=open_codes(db, visit) if caller.can(Permission.DEVICE_ENROLL) else [],
+        query=chosen.query,
+    )  # fmt: skip
+
+
+@router.get("/live", response_class=EventSourceResponse)
+async def fleet_live(
+    request: Request,
+    caller: Seeing,
+    parts: App,
+    chosen: Annotated[Filters, Depends(filters)],
+) -> AsyncIterator[ServerSentEvent]:
+    """Rows and counts as they change."""
+
+    def render() -> Mapping[str, str]:
+        site = site_of(request)
+        with parts.database.reading() as db:
+            visit = site.visit(db, request, caller)
+            values = _fleet(db, visit, chosen)
+            return {
+                "#tabs": site.fragment(visit, "readers/_tabs.html", **values),
+                "#fleet": site.fragment(visit, "readers/_fleet.html", **values),
+                "#boxes": site.fragment(visit, "readers/_boxes.html", **values),
+            }
+
+    async for event in follow(parts.live, [readers_topic(caller.merchant_id)], render):
+        yield event
+
+
+@router.get("/{reader_id}")
+def show_reader(request: Request, caller: Seeing, db: ReadDb, reader_id: str) -> Response:
+    """One reader: how it is and why, its latest sales, what happened."""
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    reader = _reader(db, caller, reader_id)
+    row = present.reader_row(reader, visit.places)
+    can_see_box = caller.can(Permission.DEVICE_VIEW)
+    facts = [
+        (N_("Id"), reader.id, "id", ""),
+        (N_("Shop"), row.place, "", ""),
+        (N_("Box"), reader.device_name, "", row.device_href if can_see_box else ""),
+        (N_("Model"), row.model, "", ""),
+        (N_("Profile"), reader.profile, "", ""),
+        (N_("Serial number"), reader.serial_number or "", "", ""),
+        (N_("Terminal"), reader.terminal_id or "", "", ""),
+        (N_("Software"), row.software, "", ""),
+        (N_("Connected by"), reader.address, "", ""),
+        (N_("First seen"), visit.formats.moment(reader.first_seen_at, visit.zone), "", ""),
+    ]
+    sales = (
+        payments.recent_sessions(db, caller.scope, reader_id=reader_id, limit=10)
+        if caller.can(Permission.PAYMENT_SESSION_VIEW)
+        else []
+    )
+    return site.page(
+        visit,
+        "readers/detail.html",
+        thing={"name": row.name, "kind": row.model or visit.say(N_("Reader")), "place": row.place},
+        acts=_reader_acts(visit, reader) if caller.can(Permission.READER_MANAGE) else [],
+        axes=_reader_axes(visit, reader),
+        facts=[fact for fact in facts if fact[1]],
+        related_title=visit.say(N_("Latest sales")),
+        related=[
+            {"href": f"/pos/{sale.id}", "text": visit.formats.money(sale.amount),
+             "sub": visit.formats.when(sale.created_at, visit.zone, visit.now),
+             "word": words.word(words.SESSION, sale.state.value)}
+            for sale in sales
+        ],
+        moments=[
+            present.device_moment(event)
+            for event in queries.timeline(db, caller.scope, reader_id=reader_id, limit=30)
+        ],
+        notice="",
+        notice_tone="good",
+        live=f"/readers/{reader_id}/live",
+    )  # fmt: skip
+
+
+@router.get("/{reader_id}/live", response_class=EventSourceResponse)
+async def reader_live(
+    request: Request, caller: Seeing, parts: App, reader_id: str
+) -> AsyncIterator[ServerSentEvent]:
+    """How the reader is, as it changes."""
+
+    def render() -> Mapping[str, str]:
+        site = site_of(request)
+        with parts.database.reading() as db:
+            visit = site.visit(db, request, caller)
+            axes = _reader_axes(visit, _reader(db, caller, reader_id))
+            return {"#axes": site.fragment(visit, "readers/_axes.html", axes=axes)}
+
+    async for event in follow(parts.live, [readers_topic(caller.merchant_id)], render):
+        yield event
+
+
+@router.post("/{reader_id}/{order}")
+def order_reader(caller: Managing, db: Db, reader_id: str, order: str) -> Response:
+    """Let a reader test its line or restart."""
+    if order not in _ORDERS:
+        raise NotFound("page", order)
+    commands.command_reader(db, caller, reader_id, _ORDERS[order](reader_id=reader_id))
+    return RedirectResponse(f"/readers/{reader_id}", 303)
+
+
+def _fleet(db: Transaction, visit: Visit, chosen: Filters) -> dict[str, Any]:
+    scope = visit.caller.scope
+    rows = queries.readers(db, scope, chosen.wanted(), limit=MOST)
+    everything = replace(chosen, reach="")
+    tabs = [
+        Tab(f"/readers{everything.query}", _count(db, visit, everything), None, not chosen.reach)
+    ]
+    for reach in _REACHES:
+        one = replace(chosen, reach=reach)
+        tab = Tab(
+            f"/readers{one.query}",
+            _count(db, visit, one),
+            words.REACH[reach],
+            chosen.reach == reach,
+        )
+        tabs.append(tab)
+    boxes: list[BoxRow] = []
+    if visit.caller.can(Permission.DEVICE_VIEW):
+        found = queries.devices(
+            db, scope, queries.DeviceFilter(location_id=chosen.location or None), limit=MOST
+        )
+        boxes = [box_row(db, visit, row) for row in found]
+    return {
+        "readers": [present.reader_row(row, visit.places) for row in rows],
+        "tabs": tabs,
+        "boxes": boxes,
+        "is_filtered": bool(chosen.query),
+    }
+
+
+def _count(db: Transaction, visit: Visit, chosen: Filters) -> int:
+    return queries.count_readers(db, visit.caller.scope, chosen.wanted())
+
+
+def _reader(db: Transaction, caller: Caller, reader_id: str) -> Row[Any]:
+    reader = queries.reader(db, caller.scope, reader_id)
+    if reader is None:
+        raise NotFound("reader", reader_id)
+    return reader
+
+
+def _reader_axes(visit: Visit, reader: Row[Any]) -> list[Axis]:
+    row = present.reader_row(reader, visit.places)
+    health = words.word(words.HEALTH, row.health)
+    why = reader.reason or visit.say(words.HEALTH_NEXT.get(row.health, ""))
+    return [
+        reach_axis(visit, row.reach, reader.device_last_seen_at),
+        Axis(visit.say(N_("Health")), health, why),
+        sync_axis(visit, row.sync, reader.device_reported),
+    ]
+
+
+def _reader_acts(visit: Visit, reader: Row[Any]) -> list[Act]:
+    base = f"/readers/{reader.id}"
+    return [
+        Act(key="diagnose", text=visit.say(N_("Test the line")), icon="bank", action=f"{base}/diagnose"),
+        Act(
+            key="reboot",
+            text=visit.say(N_("Restart the reader")),
+            icon="undo",
+            action=f"{base}/reboot",
+            title=visit.say(N_("Restart %(name)s?"), name=reader.name),
+            confirm=visit.say(
+                N_(
+                    "It cannot take payments for about a minute. "
+                    "While a payment runs on it, the restart is refused."
+                )
+            ),
+        ),
+    ]  # fmt: skip

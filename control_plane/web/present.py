@@ -1,0 +1,225 @@
+"""Turns what queries return into what templates show. Decides nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from control_plane.web import words
+from control_plane.web.i18n import N_
+from control_plane.web.views import (
+    Moment,
+    ReaderChoice,
+    ReaderRow,
+    Receipt,
+    SaleRow,
+    SessionPanel,
+)
+from protocols.money import Money
+from protocols.session import SessionState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Row
+
+    from control_plane.payments.views import SessionView, StepView
+
+#: Names of card schemes as their owners write them; the rest is shown as the reader says it.
+_BRANDS: Final = {
+    "visa": "Visa",
+    "mastercard": "Mastercard",
+    "maestro": "Maestro",
+    "girocard": "girocard",
+    "amex": "Amex",
+    "american express": "Amex",
+    "jcb": "JCB",
+    "diners": "Diners",
+    "discover": "Discover",
+    "unionpay": "UnionPay",
+    "bancontact": "Bancontact",
+    "v pay": "V PAY",
+}
+_LAST_DIGITS: Final = 4
+
+
+def card(brand: str | None, masked: str | None) -> str:
+    """`Visa •••• 4242`; empty when no card was seen."""
+    name = _BRANDS.get((brand or "").lower(), brand or "")
+    digits = "".join(sign for sign in (masked or "") if sign.isdigit())[-_LAST_DIGITS:]
+    if len(digits) < _LAST_DIGITS:
+        return name
+    return f"{name} •••• {digits}".strip()
+
+
+def sale_of_session(session: SessionView, places: Mapping[str, str]) -> SaleRow:
+    """A session in a list of sales."""
+    return SaleRow(
+        href=f"/pos/{session.id}",
+        at=session.created_at,
+        amount=session.amount,
+        kind=session.kind.value,
+        state=session.state.value,
+        reader=session.reader_name,
+        place=places.get(session.location_id, ""),
+        cashier=session.cashier_name,
+        card=card(session.card_brand, session.card_masked),
+        reference=session.reference,
+    )
+
+
+def reader_choice(row: Row[Any], places: Mapping[str, str]) -> ReaderChoice:
+    """A reader on the form of a new sale."""
+    return ReaderChoice(
+        id=row.id,
+        name=row.name,
+        place=places.get(row.location_id, ""),
+        reach=reach(row.device_is_online, row.device_last_seen_at),
+        health=row.state,
+        last_seen=row.device_last_seen_at,
+    )
+
+
+def reader_row(row: Row[Any], places: Mapping[str, str]) -> ReaderRow:
+    """A reader in the fleet."""
+    return ReaderRow(
+        id=row.id,
+        href=f"/readers/{row.id}",
+        name=row.name,
+        place=places.get(row.location_id, ""),
+        model=" ".join(part for part in (row.vendor, row.model) if part),
+        reach=reach(row.device_is_online, row.device_last_seen_at),
+        sync=sync(row.device_reported, row.desired_hash),
+        health=row.state if row.device_is_online else "unknown",
+        reason=row.reason,
+        device=row.device_name,
+        device_href=f"/readers/boxes/{row.device_id}",
+        software=row.software_version or "",
+        last_seen=row.device_last_seen_at,
+    )
+
+
+def reach(is_online: bool, last_seen: datetime | None) -> str:
+    """Whether a box can be talked to: online, offline, never_seen."""
+    if is_online:
+        return "online"
+    return "offline" if last_seen is not None else "never_seen"
+
+
+def sync(reported: Mapping[str, Any] | None, desired_hash: str | None) -> str:
+    """How the settings in force on a box compare with those that are wanted."""
+    if desired_hash is None:
+        return "none"
+    config = (reported or {}).get("config") or {}
+    if config.get("hash") == desired_hash and config.get("status") == "applied":
+        return "in_sync"
+    match config.get("status"):
+        case "applying":
+            return "applying"
+        case "rejected" | "rolled_back":
+            return "failed"
+        case _:
+            return "pending"
+
+
+def session_panel(
+    session: SessionView,
+    steps: Sequence[StepView],
+    now: datetime,
+    *,
+    places: Mapping[str, str],
+    receipt: Receipt | None = None,
+) -> SessionPanel:
+    """A session as the till shows it."""
+    left, total = _time_left(session, steps, now)
+    return SessionPanel(
+        id=session.id,
+        amount=session.amount,
+        kind=session.kind.value,
+        state=session.state.value,
+        reader=session.reader_name,
+        place=places.get(session.location_id, ""),
+        started_at=session.created_at,
+        step=steps[-1].kind.value if steps else "",
+        seconds_left=left,
+        seconds_total=total,
+        can_cancel=session.can_cancel,
+        result_code=session.result_code,
+        result_text=session.result_text,
+        explanation=session.explanation,
+        decided_by=session.decided_by or "",
+        card=card(session.card_brand, session.card_masked),
+        authorization_code=session.authorization_code or "",
+        reference=session.reference,
+        note=session.note,
+        cashier=session.cashier_name,
+        transaction_href=(
+            f"/transactions/{session.transaction_id}" if session.transaction_id else ""
+        ),
+        receipt=receipt,
+    )
+
+
+def receipt_of(
+    session: SessionView, merchant: str, place: str, lines: Sequence[str] = ()
+) -> Receipt | None:
+    """What the customer may take home; only of money that moved."""
+    if session.state is not SessionState.APPROVED:
+        return None
+    amount = Money(session.approved_minor or session.amount_minor, session.currency)
+    facts = [
+        (N_("Card"), card(session.card_brand, session.card_masked)),
+        (N_("Read as"), session.entry_mode or ""),
+        (N_("Approval code"), session.authorization_code or ""),
+        (N_("Terminal"), session.terminal_id or ""),
+        (
+            N_("Receipt number"),
+            "" if session.receipt_number is None else str(session.receipt_number),
+        ),
+        (N_("Order number"), session.reference),
+    ]
+    return Receipt(
+        merchant=merchant,
+        place=place,
+        at=session.decided_at or session.created_at,
+        amount=amount,
+        kind=session.kind.value,
+        facts=[(label, value) for label, value in facts if value],
+        lines=lines,
+    )
+
+
+def session_moments(steps: Sequence[StepView]) -> list[Moment]:
+    """The timeline of a session."""
+    moments = []
+    for step in steps:
+        word = words.word(words.SESSION_STEPS, step.kind.value)
+        moments.append(
+            Moment(step.at, word.text, word.icon, word.tone, detail=step.text, by=step.actor_name)
+        )
+    return moments
+
+
+def device_moment(row: Row[Any]) -> Moment:
+    """An event of a box or a reader."""
+    word = words.word(words.DEVICE_EVENTS, row.kind)
+    tone = {"warning": "warn", "error": "bad"}.get(row.severity.value, word.tone)
+    icon = "alert" if row.severity.value == "error" else word.icon
+    return Moment(row.happened_at, word.text, icon, tone, detail=row.text)
+
+
+def _time_left(
+    session: SessionView, steps: Sequence[StepView], now: datetime
+) -> tuple[float, float]:
+    """Seconds left and in all of what is waited for; zeros when nobody knows how long it takes."""
+    if session.state is SessionState.CREATED:
+        total = (session.expires_at - session.created_at).total_seconds()
+        return max((session.expires_at - now).total_seconds(), 0.0), total
+    if session.state is not SessionState.WAITING_FOR_CARD:
+        return 0.0, 0.0
+    total = float(session.card_timeout_s)
+    waiting = [step for step in steps if step.kind.value == "waiting_for_card"]
+    since = waiting[-1].at if waiting else session.state_since
+    if waiting and waiting[-1].remaining_ms is not None:
+        total = waiting[-1].remaining_ms / 1000
+    return max(total - (now - since).total_seconds(), 0.0), total
