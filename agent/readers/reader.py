@@ -26,6 +26,7 @@ from protocols.readers.protocol import (
     Connect,
     Finished,
     Identity,
+    LateResult,
     Outcome,
     QuirkSeen,
     ReaderCommand,
@@ -81,8 +82,8 @@ class Timing:
     """Pause before a port that vanished is tried again: opening a path that is not there costs nothing."""
     retry_first_s: float = 0.5
     retry_longest_s: float = 15
-    restart_after: int = 3
-    """Resets in a row that did not help before the reader is asked to restart."""
+    restart_after_s: float = 240
+    """How long resets must have been in vain before the reader is asked to restart: longer than any payment takes."""
 
 
 @dataclass(slots=True)
@@ -121,18 +122,19 @@ class Reader:
         self._jitter = jitter
         self._status = ReaderStatus(ReaderState.DISCONNECTED, "not opened yet")
         self._watchers: list[Callable[[ReaderStatus], None]] = []
-        self._late_watchers: list[Callable[[ReaderEvent], None]] = []
+        self._late_watchers: list[Callable[[LateResult | Finished], None]] = []
         self._news = asyncio.Event()
         self._running: _Running | None = None
         self._queued: _Running | None = None
         self._heartbeat_at = 0.0
         self._idle_since = 0.0
         self._was_ready = False
-        self._resets_in_a_row = 0
+        self._is_conversing = False
+        self._failing_since: float | None = None
         self._wants_reset = ""
-        self._must_register = False
+        self._is_registered = False
         self.counts: Counter[str] = Counter()
-        """Since the start: `opened`, `lost`, `resets`, `restarts`, `late_results`, and `quirk:NAME`."""
+        """Since the start: `opened`, `lost`, `commands`, `resets`, `restarts`, `late_results`, and `quirk:NAME`."""
 
     # --- what others see -----------------------------------------------------------------------------------
 
@@ -151,8 +153,8 @@ class Reader:
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
-    def watch_late(self, watcher: Callable[[ReaderEvent], None]) -> Callable[[], None]:
-        """Call `watcher` with events that belong to no running command, until the returned function is called."""
+    def watch_late(self, watcher: Callable[[LateResult | Finished], None]) -> Callable[[], None]:
+        """Call `watcher` with results that nobody waits for any more, until the returned function is called."""
         self._late_watchers.append(watcher)
         return lambda: self._late_watchers.remove(watcher)
 
@@ -203,19 +205,23 @@ class Reader:
 
         False when there was nothing to abort, or a command was taken back before it was sent.
         """
-        if self._queued is not None:
-            self._queued.finished.set_result(
-                Finished(self._queued.command, Outcome.CANCELLED, text="stopped before it was sent")
-            )
-            self._queued = None
-            return False
-        if self._running is None or self._running.is_ours:
+        if self.withdraw() or self._running is None or self._running.is_ours:
             return False
         try:
             self._machine.start(Abort(), self._clock.elapsed())
         except CommandNotPossible:
             return False
         self._news.set()
+        return True
+
+    def withdraw(self) -> bool:
+        """Take back a command that still waits to be sent; it ends as cancelled. False when it was sent already."""
+        queued, self._queued = self._queued, None
+        if queued is None:
+            return False
+        queued.finished.set_result(
+            Finished(queued.command, Outcome.CANCELLED, text="stopped before it was sent")
+        )
         return True
 
     def reset(self, reason: str) -> None:
@@ -243,15 +249,12 @@ class Reader:
                 end = await self._converse_and_close()
                 if end is _End.DORMANT:
                     await self._doze()
-                    pause_s = 0.0
-                elif (
-                    end is _End.IN_ORDER
-                    and self._clock.elapsed() - opened_at > self._timing.retry_first_s
-                ):
-                    # It worked for a while: once more at once. A line that never holds waits longer each time.
-                    pause_s = 0.0
-                else:
+                # A line that worked for a while is opened at once; one that never holds waits longer each time.
+                held = self._clock.elapsed() - opened_at > self._timing.retry_first_s
+                if end is _End.BROKEN or (end is _End.LOST and not (self._was_ready and held)):
                     pause_s = self._longer(pause_s)
+                else:
+                    pause_s = 0.0
         finally:
             self._become(ReaderState.DISCONNECTED, "stopped")
             self._end_orphans("the agent stopped")
@@ -266,19 +269,21 @@ class Reader:
             lost = error.message
             self.counts["lost"] += 1
         finally:
+            self._is_conversing = False
             await self._transport.close()
             if lost:
                 self._become(ReaderState.DISCONNECTED, lost)
             self._take(self._machine.disconnected(self._clock.elapsed()))
             self._end_orphans(lost or "the line was closed before the reader answered")
-        return _End.IN_ORDER if self._was_ready else _End.BROKEN
+        return _End.LOST
 
     async def _converse(self) -> _End:
         """Raises TransportLost."""
         machine, clock = self._machine, self._clock
         if self._status.state is not ReaderState.READY:
             self._become(ReaderState.STARTING)
-        self._wants_reset, self._must_register = "", False
+        self._wants_reset, self._is_registered = "", False
+        self._is_conversing = True
         self._take(machine.connected(clock.elapsed()))
         self._begin(self._own(self._first_words()))
         reading = asyncio.ensure_future(self._transport.read())
@@ -313,9 +318,11 @@ class Reader:
             await asyncio.gather(reading, waking, return_exceptions=True)
 
     def _first_words(self) -> ReaderCommand:
-        """A reader that did not come back after several resets is asked to restart, once; then they begin again."""
-        if self._can_restart and self._resets_in_a_row >= self._timing.restart_after:
-            self._resets_in_a_row = 0
+        """Registration; or a restart, when opening the line anew has been in vain for too long."""
+        now = self._clock.elapsed()
+        since = self._failing_since
+        if self._can_restart and since is not None and now - since >= self._timing.restart_after_s:
+            self._failing_since = now
             self.counts["restarts"] += 1
             log.warning("reader_asked_to_restart", address=self.address)
             return Restart()
@@ -323,11 +330,13 @@ class Reader:
 
     def _give_up_line(self) -> _End:
         self.counts["resets"] += 1
-        self._resets_in_a_row += 1
+        is_first = self._failing_since is None
+        if is_first:
+            self._failing_since = self._clock.elapsed()
         log.warning("reader_reset", address=self.address, reason=self._wants_reset)
         self._become(ReaderState.FAILING, f"{self._wants_reset}; the line is opened anew")
         # The first time at once, so that a payment whose answer was lost is looked into without delay.
-        return _End.IN_ORDER if self._resets_in_a_row == 1 else _End.BROKEN
+        return _End.AT_ONCE if is_first else _End.BROKEN
 
     def _may_doze(self) -> bool:
         timing = self._timing
@@ -341,7 +350,7 @@ class Reader:
     async def _doze(self) -> None:
         """Closed on purpose: until somebody wants something, or it is time to see whether the reader is still there."""
         while self._queued is None and self._clock.elapsed() < self._heartbeat_at:
-            await self._nap(self._heartbeat_at - self._clock.elapsed())
+            await self._nap(min(self._heartbeat_at - self._clock.elapsed(), LONGEST_NAP_S))
 
     # --- commands ------------------------------------------------------------------------------------------
 
@@ -356,16 +365,17 @@ class Reader:
     def _start_what_waits(self) -> None:
         if self._running is not None or not self._machine.is_idle():
             return
-        if self._must_register:
-            self._must_register = False
-            self._begin(self._own(Connect()))
+        is_due = self._clock.elapsed() >= self._heartbeat_at
+        if not self._is_registered:
+            if is_due:
+                self._begin(self._own(Connect()))
         elif self._queued is not None:
             queued, self._queued = self._queued, None
             if objection := self._objection(queued.command):
                 queued.finished.set_result(Finished(queued.command, Outcome.BUSY, text=objection))
             else:
                 self._begin(queued)
-        elif self._clock.elapsed() >= self._heartbeat_at:
+        elif is_due:
             self._begin(self._own(AskStatus()))
 
     def _begin(self, asked: _Running) -> None:
@@ -376,6 +386,7 @@ class Reader:
             self._finish(Finished(asked.command, Outcome.UNSUPPORTED, text=str(refused)))
             return
         if not asked.is_ours:
+            self.counts["commands"] += 1
             self._become(ReaderState.BUSY)
 
     def _objection(self, command: ReaderCommand) -> str:
@@ -395,6 +406,8 @@ class Reader:
                 self.counts[f"quirk:{event.name}"] += 1
             if isinstance(event, Finished):
                 self._finish(event)
+            elif isinstance(event, LateResult):
+                self._tell_late(event)
             elif self._running is not None:
                 self._running.on_event(event)
 
@@ -413,10 +426,10 @@ class Reader:
         else:
             running.finished.set_result(finished)
 
-    def _tell_late(self, finished: Finished) -> None:
+    def _tell_late(self, result: LateResult | Finished) -> None:
         self.counts["late_results"] += 1
         for watcher in list(self._late_watchers):
-            watcher(finished)
+            watcher(result)
 
     def _end_orphans(self, why: str) -> None:
         """A command that could not begin any more, or that its machine forgot to end, ends here."""
@@ -432,20 +445,24 @@ class Reader:
         """What the end of a command says about the reader."""
         if finished.identity is not None:
             self._learn(finished.identity)
+        if not self._is_conversing:
+            return
         if finished.outcome is Outcome.LOST:
             if not self._wants_reset:
                 self._wants_reset = f"no answer ({finished.text})"
             return
-        self._resets_in_a_row = 0
+        self._failing_since = None
         match finished.command, finished.outcome:
             case Restart(), _:
                 self._wants_reset = "it restarts"
             case Connect(), Outcome.DONE:
-                self._was_ready = True
+                self._was_ready = self._is_registered = True
                 # Who it is and whether it works; only then is it ready.
                 self._heartbeat_at = self._clock.elapsed()
             case Connect(), _:
-                self._become(ReaderState.FAILING, f"it does not register: {finished.text}")
+                is_busy = finished.outcome is Outcome.BUSY
+                state = ReaderState.BUSY if is_busy else ReaderState.FAILING
+                self._become(state, f"it does not register: {finished.text}")
                 self._heartbeat_at = self._clock.elapsed() + self._timing.busy_poll_s
             case AskStatus(), Outcome.DONE | Outcome.UNSUPPORTED:
                 self._become_fit()
@@ -456,7 +473,8 @@ class Reader:
                 self._become(ReaderState.LOCKED, finished.text)
             case _, Outcome.FAILED:
                 # It may have restarted and forgotten us, or be locked now: register and ask before anything else.
-                self._must_register = True
+                self._is_registered = False
+                self._heartbeat_at = self._clock.elapsed()
                 self._become(ReaderState.STARTING, finished.text)
             case _:
                 self._become_fit()
@@ -508,7 +526,7 @@ class Reader:
         if seconds <= 0:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(seconds, LONGEST_NAP_S)):
+            async with asyncio.timeout(seconds):
                 await self._news.wait()
         self._news.clear()
 
@@ -526,6 +544,10 @@ class Reader:
 class _End(Enum):
     """How a connection ended."""
 
-    IN_ORDER = auto()
-    BROKEN = auto()
+    LOST = auto()
     DORMANT = auto()
+    """Closed by us because nobody needs it."""
+    AT_ONCE = auto()
+    """Given up, to be opened again without a pause."""
+    BROKEN = auto()
+    """Given up, not for the first time."""

@@ -1,0 +1,393 @@
+"""What a reader's own books say about a payment whose answer was lost. Pure: asking the reader is `agent.payment`'s.
+
+A reader remembers its last payment and the totals of its day. Both are noted before the money command (`Baseline`);
+what they say afterwards is compared with that. The last payment decides when it is plainly ours or plainly an older one;
+the totals decide otherwise, and may contradict. What neither can tell is for a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from protocols.readers.protocol import (
+    Outcome,
+    PaymentFacts,
+    Purchase,
+    Refund,
+    Reverse,
+)
+
+if TYPE_CHECKING:
+    from protocols.money import Money
+    from protocols.readers.protocol import Finished, LateResult, ReaderCommand, Totals
+
+PaymentOutcome = Literal["approved", "declined", "cancelled", "failed"]
+DecidedBy = Literal["answer", "recall", "totals", "not_begun"]
+
+#: A reader's clock writes whole seconds, and stamps a payment when it feels like it.
+_CLOCK_SLACK: Final = timedelta(seconds=5)
+#: Readers count the payments of a scheme in one byte.
+_FULL_COUNT: Final = 0xFF
+#: Any leap year: a stamp has no year.
+_SOME_YEAR: Final = "2024"
+_STAMP: Final = "%m%d%H%M%S"
+_HALF_A_YEAR: Final = timedelta(days=183)
+
+_OUTCOMES: Final[dict[Outcome, PaymentOutcome]] = {
+    Outcome.APPROVED: "approved",
+    Outcome.DECLINED: "declined",
+    Outcome.CANCELLED: "cancelled",
+    Outcome.FAILED: "failed",
+    Outcome.BUSY: "failed",
+    Outcome.UNSUPPORTED: "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    """What is to be done. `receipt_number`: of the payment that a reversal takes back."""
+
+    amount: Money
+    kind: Literal["sale", "refund", "reversal"] = "sale"
+    card_timeout_s: int | None = None
+    receipt_number: int | None = None
+
+    def command(self) -> ReaderCommand:
+        """The one command that moves the money. Raises ValueError for a reversal that names no payment."""
+        if self.kind == "sale":
+            return Purchase(self.amount, self.card_timeout_s)
+        if self.kind == "refund":
+            return Refund(self.amount)
+        if self.receipt_number is None:
+            raise ValueError("a reversal needs the receipt number of the payment")
+        return Reverse(self.receipt_number, self.amount)
+
+    @property
+    def turnover(self) -> Money:
+        """What it adds to the reader's totals."""
+        return self.amount if self.kind == "sale" else -self.amount
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The reader's books before the money command. Durable before the command leaves; plain JSON."""
+
+    knows_last: bool = False
+    """The reader tells its last payment; False: only the totals can be compared."""
+    receipt_number: int | None = None
+    trace_number: int | None = None
+    stamp: str = ""
+    """`MMDDHHMMSS` of the last payment, as the reader wrote it."""
+    not_before: str = ""
+    """`MMDDHHMMSS` on the reader's clock shortly before the command left; empty when it was asked just then."""
+    count: int | None = None
+    sum_minor: int | None = None
+    """Totals in the currency of the request; None when the reader does not tell them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a payment ended, for good. `amount` is what moved; where nothing moved, what was asked."""
+
+    outcome: PaymentOutcome
+    amount: Money
+    decided_by: DecidedBy
+    explanation: str = ""
+    """One English sentence, when it was not the plain answer."""
+    code: int | None = None
+    text: str = ""
+    """What `code` means, in English."""
+    facts: PaymentFacts = field(default_factory=PaymentFacts)
+    receipt_lines: tuple[str, ...] = ()
+    """Both copies, card numbers masked."""
+    cancel_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StillUnknown:
+    """It is not known whether money moved. `needs_person`: the reader's books cannot tell, asking again is in vain."""
+
+    reason: str
+    needs_person: bool = False
+    receipt_lines: tuple[str, ...] = ()
+    cancel_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """A reader's books at one moment. `read_at` is on the scale of `Clock.elapsed`."""
+
+    read_at: float
+    last: PaymentFacts | None
+    """The last payment; None when the reader tells none, or cannot tell."""
+    last_outcome: Outcome = Outcome.DONE
+    last_text: str = ""
+    count: int | None = None
+    sum: Money | None = None
+    """Totals of the day; None when the reader does not tell them."""
+    is_stamped_now: bool = False
+    """The last payment has just ended, so its stamp is the reader's time at `read_at`."""
+
+    @property
+    def has_clock(self) -> bool:
+        """The time on the reader's clock at a later moment can be told: its last payment was stamped at `read_at`."""
+        return self.is_stamped_now and self.last is not None and bool(_stamp(self.last))
+
+    @classmethod
+    def of(cls, recalled: Finished, totals: Finished, read_at: float) -> Books:
+        """From what a reader answered to `RecallLast` and `ReadTotals`."""
+        told = totals.totals if totals.outcome is Outcome.DONE else None
+        count, total = _count_and_sum(told) if told else (None, None)
+        return cls(read_at, recalled.payment, recalled.outcome, recalled.text, count, total)
+
+    def after(self, request: PaymentRequest, finished: Finished, now: float) -> Books | None:
+        """The books after one more payment with this answer; None when that cannot be told without asking."""
+        facts = finished.payment
+        if finished.outcome in {Outcome.BUSY, Outcome.UNSUPPORTED}:
+            return self
+        if facts is None or not _stamp(facts):
+            return None
+        is_plain_sale = request.kind == "sale" and self.sum is not None and self.count is not None
+        if finished.outcome is not Outcome.APPROVED:
+            count, total = self.count, self.sum
+        elif is_plain_sale and facts.amount is not None and self.sum is not None:
+            count, total = (self.count or 0) + 1, self.sum + facts.amount
+        else:
+            count, total = None, None
+        return Books(now, facts, finished.outcome, finished.text, count, total, is_stamped_now=True)
+
+    def baseline(self, request: PaymentRequest, now: float, *, is_fresh: bool) -> Baseline:
+        """What to keep before a payment begins at `now`."""
+        stamp = _stamp(self.last) if self.last else ""
+        not_before = ""
+        if stamp and not is_fresh:
+            # The stamp was written before `read_at`, so this is not later than the reader's clock at `now`.
+            clock = _moment(stamp) + timedelta(seconds=now - self.read_at) - _CLOCK_SLACK
+            not_before = clock.strftime(_STAMP)
+        has_sum = self.sum is not None and self.sum.currency == request.amount.currency
+        return Baseline(
+            knows_last=self.last is not None,
+            receipt_number=self.last.receipt_number if self.last else None,
+            trace_number=self.last.trace_number if self.last else None,
+            stamp=stamp,
+            not_before=not_before,
+            count=self.count if has_sum else None,
+            sum_minor=self.sum.minor if self.sum and has_sum else None,
+        )
+
+
+class _Whose(Enum):
+    """Whether the reader's last payment is the one in question."""
+
+    OURS = auto()
+    OLDER = auto()
+    UNCLEAR = auto()
+
+
+class _Change(Enum):
+    """What happened to the reader's totals."""
+
+    ADDED = auto()
+    """Exactly this payment."""
+    NOTHING = auto()
+    UNCLEAR = auto()
+
+
+def judge_answer(request: PaymentRequest, finished: Finished) -> Decision | StillUnknown:
+    """The decision that lies in the reader's own answer."""
+    if finished.outcome in {Outcome.LOST, Outcome.DONE}:
+        return StillUnknown(
+            f"the answer was lost: {finished.text}" if finished.text else "the answer was lost"
+        )
+    facts = finished.payment or PaymentFacts()
+    outcome = _OUTCOMES[finished.outcome]
+    is_begun = finished.outcome not in {Outcome.BUSY, Outcome.UNSUPPORTED}
+    return Decision(
+        outcome,
+        facts.amount if outcome == "approved" and facts.amount else request.amount,
+        "answer" if is_begun else "not_begun",
+        "" if is_begun else f"The reader did not begin: {finished.text}.",
+        code=finished.code,
+        text=finished.text,
+        facts=facts,
+    )
+
+
+def weigh(
+    request: PaymentRequest, baseline: Baseline, books: Books, late: LateResult | None = None
+) -> Decision | StillUnknown:
+    """What the books say now, compared with what they said before. `late`: an answer that came after all."""
+    whose = _whose(request, baseline, books)
+    change = _change(request, baseline, books)
+    if whose is _Whose.OURS:
+        return _weigh_ours(request, books, change)
+    if whose is _Whose.OLDER:
+        if change is _Change.ADDED:
+            return _contradiction(
+                "its totals grew by this amount, but its last receipt is an older one"
+            )
+        last = books.last
+        receipt = (
+            f"is {'still ' if not baseline.not_before else ''}{_receipt(last)}"
+            if last
+            else "is none"
+        )
+        return Decision(
+            "failed",
+            request.amount,
+            "recall",
+            f"The answer was lost; the reader's last receipt {receipt}, from before this payment, "
+            "so nothing was charged.",
+        )
+    if change is not _Change.UNCLEAR:
+        return _by_totals(request, books, change)
+    if late is not None and late.outcome in _OUTCOMES and late.payment.amount == request.amount:
+        return Decision(
+            _OUTCOMES[late.outcome],
+            request.amount,
+            "answer",
+            "The reader's answer was lost at first and came later.",
+            code=late.payment.result_code,
+            facts=late.payment,
+        )
+    return StillUnknown(
+        "neither the reader's last receipt nor its totals tell; look at its journal or the bank's list",
+        needs_person=True,
+    )
+
+
+def _weigh_ours(request: PaymentRequest, books: Books, change: _Change) -> Decision | StillUnknown:
+    facts = books.last or PaymentFacts()
+    outcome = _OUTCOMES[books.last_outcome]
+    if outcome == "approved":
+        if change is _Change.NOTHING and request.kind == "sale":
+            return _contradiction(
+                f"its last receipt {_receipt(facts)} is approved, but its totals did not grow"
+            )
+        explanation = (
+            f"The answer was lost; the reader's last receipt {_receipt(facts)} shows {request.amount} approved "
+            "after this payment began."
+        )
+    elif change is _Change.ADDED:
+        return _contradiction(
+            "its totals grew by this amount, but its last payment was not approved"
+        )
+    else:
+        explanation = (
+            f"The answer was lost; the reader's last payment ended as: {books.last_text or outcome}, "
+            "so nothing was charged."
+        )
+    return Decision(
+        outcome,
+        request.amount,
+        "recall",
+        explanation,
+        code=facts.result_code,
+        text=books.last_text,
+        facts=facts,
+    )
+
+
+def _by_totals(request: PaymentRequest, books: Books, change: _Change) -> Decision:
+    if change is _Change.ADDED:
+        return Decision(
+            "approved",
+            request.amount,
+            "totals",
+            f"The answer was lost; the reader's totals changed by exactly {request.turnover} to {books.sum}.",
+        )
+    return Decision(
+        "failed",
+        request.amount,
+        "totals",
+        f"The answer was lost; the reader's totals are unchanged at {books.sum}, so nothing was charged.",
+    )
+
+
+def _contradiction(what: str) -> StillUnknown:
+    return StillUnknown(f"the reader's books contradict each other: {what}", needs_person=True)
+
+
+def _whose(request: PaymentRequest, baseline: Baseline, books: Books) -> _Whose:
+    last = books.last
+    if last is None or books.last_outcome not in _OUTCOMES:
+        return _Whose.UNCLEAR
+    is_approved = books.last_outcome is Outcome.APPROVED
+    seen = (last.receipt_number, last.trace_number, _stamp(last))
+    if baseline.knows_last and seen == (
+        baseline.receipt_number,
+        baseline.trace_number,
+        baseline.stamp,
+    ):
+        # A payment without any number cannot be told from another such one; none of them moved money.
+        return (
+            _Whose.OLDER if last.receipt_number is not None or not is_approved else _Whose.UNCLEAR
+        )
+    if not baseline.knows_last:
+        # Without a "before" a last payment proves nothing by itself; together with the totals it does.
+        change = _change(request, baseline, books)
+        agrees = change is (_Change.ADDED if is_approved else _Change.NOTHING)
+        return _Whose.OURS if agrees and last.amount in (None, request.amount) else _Whose.UNCLEAR
+    if last.receipt_number is None and not is_approved:
+        return _Whose.OURS
+    if last.amount != request.amount:
+        return _Whose.UNCLEAR
+    stamp = _stamp(last)
+    if baseline.not_before and stamp and _is_before(stamp, baseline.not_before):
+        return _Whose.OLDER
+    return _Whose.OURS
+
+
+def _change(request: PaymentRequest, baseline: Baseline, books: Books) -> _Change:
+    if (
+        baseline.sum_minor is None
+        or books.sum is None
+        or books.sum.currency != request.amount.currency
+    ):
+        return _Change.UNCLEAR
+    grown = books.sum.minor - baseline.sum_minor
+    counted = None
+    if None not in (baseline.count, books.count) and (books.count or 0) < _FULL_COUNT:
+        counted = (books.count or 0) - (baseline.count or 0)
+    if grown == 0 and counted in (None, 0):
+        return _Change.NOTHING
+    if grown == request.turnover.minor and (request.kind != "sale" or counted in (None, 1)):
+        return _Change.ADDED
+    return _Change.UNCLEAR
+
+
+def _count_and_sum(totals: Totals) -> tuple[int | None, Money | None]:
+    """A count that a scheme's one byte could not hold is not known."""
+    counts = [one.count for one in totals.per_scheme]
+    total = totals.total
+    for one in totals.per_scheme if total is None else ():
+        total = one.sum if total is None else total + one.sum
+    return (None if _FULL_COUNT in counts else sum(counts)), total
+
+
+def _stamp(facts: PaymentFacts) -> str:
+    date, time = facts.reader_date or "", facts.reader_time or ""
+    stamp = date + time
+    try:
+        _moment(stamp)
+    except ValueError:
+        return ""
+    return stamp
+
+
+def _moment(stamp: str) -> datetime:
+    return datetime.strptime(_SOME_YEAR + stamp, f"%Y{_STAMP}").replace(tzinfo=UTC)
+
+
+def _is_before(stamp: str, other: str) -> bool:
+    """Stamps have no year: what looks like more than half a year apart is the other way round."""
+    apart = _moment(other) - _moment(stamp)
+    return timedelta(0) < apart < _HALF_A_YEAR or apart < -_HALF_A_YEAR
+
+
+def _receipt(facts: PaymentFacts) -> str:
+    return f"{facts.receipt_number:04d}" if facts.receipt_number is not None else "without a number"

@@ -1,0 +1,216 @@
+"""One payment on one reader, and the truth about it.
+
+A money command leaves at most once. When its answer is lost, the reader is asked what became of it, and what its books
+say is compared with what they said before (`agent.evidence`). Only such evidence decides; until there is some, the
+payment is `StillUnknown` and may be asked for again, also after a restart of the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from agent.clock import Clock, SystemClock
+from agent.evidence import (
+    Baseline,
+    Books,
+    Decision,
+    PaymentRequest,
+    StillUnknown,
+    judge_answer,
+    weigh,
+)
+from agent.readers.reader import ReaderState
+from protocols.readers.emv import redact_card_numbers
+from protocols.readers.protocol import (
+    Finished,
+    LateResult,
+    Outcome,
+    Printed,
+    Progress,
+    ReaderEvent,
+    ReadTotals,
+    RecallLast,
+)
+
+if TYPE_CHECKING:
+    from agent.readers.reader import Reader
+
+__all__ = ["Baseline", "Decision", "PaymentDesk", "PaymentRequest", "PaymentStep", "StillUnknown"]
+
+#: Receipt lines of one payment that are kept, both copies together.
+_MOST_LINES: Final = 400
+#: How long `settle` waits for a reader that is being connected before it says that it cannot be asked.
+_CONNECT_WAIT_S: Final = 3.0
+#: Books that were read so shortly before the money command need no look at the reader's clock.
+_FRESH_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentStep:
+    """A step as in `protocols.cloud.events.SessionStep`."""
+
+    step: str
+    code: int | None = None
+    text: str = ""
+
+
+OnStep = Callable[[PaymentStep], None]
+
+
+class PaymentDesk:
+    """Takes payments on one reader, one after the other, and remembers its books in between."""
+
+    def __init__(self, reader: Reader, *, clock: Clock | None = None) -> None:
+        self.reader = reader
+        self._clock = clock or SystemClock()
+        self._books: Books | None = None
+        self._books_of = (0, 0)
+        self._late: LateResult | None = None
+        self._stop_watching = reader.watch_late(self._keep_late)
+
+    def close(self) -> None:
+        """Stop listening to the reader."""
+        self._stop_watching()
+
+    async def take(
+        self,
+        request: PaymentRequest,
+        *,
+        on_begin: Callable[[Baseline], Awaitable[None]],
+        on_step: OnStep = lambda _: None,
+        cancel: asyncio.Event | None = None,
+    ) -> Decision | StillUnknown:
+        """Run one payment to its end.
+
+        `on_begin` gets the baseline and makes it durable; the money command leaves only when it returned. When `cancel`
+        is set the reader is asked to stop; what it then says counts, an approval too. `StillUnknown` must be followed
+        by `settle` with the same baseline until that decides. Raises ReaderBusy while another command runs there.
+        """
+        cancel = cancel or asyncio.Event()
+        books = self._remembered()
+        if books is None:
+            asked = await self._read_books()
+            if isinstance(asked, str):
+                return _not_begun(
+                    "failed", request, f"The reader cannot take a payment now: {asked}."
+                )
+            books = asked
+        now = self._clock.elapsed()
+        await on_begin(books.baseline(request, now, is_fresh=now - books.read_at < _FRESH_S))
+        if cancel.is_set():
+            stopped = _not_begun(
+                "cancelled", request, "It was cancelled before the reader was asked."
+            )
+            return replace(stopped, cancel_asked=True)
+        self._late = None
+        run = _Run(self.reader, request, on_step, cancel)
+        finished = await run.finish()
+        self._remember(books.after(request, finished, self._clock.elapsed()))
+        return replace(
+            judge_answer(request, finished),
+            receipt_lines=tuple(run.lines),
+            cancel_asked=run.is_stopping,
+        )
+
+    async def settle(
+        self, request: PaymentRequest, baseline: Baseline, *, on_step: OnStep = lambda _: None
+    ) -> Decision | StillUnknown:
+        """Find out what became of a payment whose answer was lost, or whose agent died. Sends no money command.
+
+        May be called again as often as wanted; the caller leaves pauses. Must come before the next payment on the
+        reader, because a reader remembers only its last one.
+        """
+        try:
+            async with asyncio.timeout(_CONNECT_WAIT_S):
+                await self.reader.until(ReaderState.READY)
+        except TimeoutError:
+            status = self.reader.status
+            return StillUnknown(
+                f"the reader cannot be asked: {status.reason or status.state.value}"
+            )
+        on_step(PaymentStep("recalling", text="asking the reader what became of the payment"))
+        books = await self._read_books()
+        if isinstance(books, str):
+            return StillUnknown(f"the reader cannot be asked: {books}")
+        return weigh(request, baseline, books, self._late)
+
+    # --- the reader's books --------------------------------------------------------------------------------
+
+    async def _read_books(self) -> Books | str:
+        """The books, or why the reader cannot be asked for them."""
+        self._books = None
+        recalled = await self.reader.execute(RecallLast())
+        if recalled.outcome in {Outcome.BUSY, Outcome.LOST} and recalled.payment is None:
+            return recalled.text
+        totals = await self.reader.execute(ReadTotals())
+        if totals.outcome in {Outcome.BUSY, Outcome.LOST}:
+            return totals.text
+        books = Books.of(recalled, totals, self._clock.elapsed())
+        self._remember(books)
+        return books
+
+    def _remember(self, books: Books | None) -> None:
+        self._books = books
+        self._books_of = self._life_of_reader()
+
+    def _remembered(self) -> Books | None:
+        """The books as they stood after our own last look or payment, if nothing else was asked of the reader since."""
+        books = self._books
+        if books is None or self._books_of != self._life_of_reader():
+            return None
+        is_fresh = self._clock.elapsed() - books.read_at < _FRESH_S
+        return books if is_fresh or books.has_clock else None
+
+    def _life_of_reader(self) -> tuple[int, int]:
+        return self.reader.counts["opened"], self.reader.counts["commands"]
+
+    def _keep_late(self, result: LateResult | Finished) -> None:
+        if isinstance(result, LateResult):
+            self._late = result
+
+
+class _Run:
+    """The one money command while it runs: passes steps on, keeps the receipt, asks to stop."""
+
+    def __init__(
+        self, reader: Reader, request: PaymentRequest, on_step: OnStep, cancel: asyncio.Event
+    ) -> None:
+        self._reader = reader
+        self._command = request.command()
+        self._on_step = on_step
+        self._cancel = cancel
+        self.is_stopping = False
+        self.lines: list[str] = []
+
+    async def finish(self) -> Finished:
+        running = asyncio.ensure_future(self._reader.execute(self._command, self._on_event))
+        wanting = asyncio.ensure_future(self._cancel.wait())
+        try:
+            await asyncio.wait((running, wanting), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                self.is_stopping = True
+                self._on_step(PaymentStep("cancelling", text="asking the reader to stop"))
+                self._reader.abort()
+            return await running
+        finally:
+            for task in (running, wanting):
+                task.cancel()
+
+    def _on_event(self, event: ReaderEvent) -> None:
+        if isinstance(event, Progress):
+            self._on_step(PaymentStep(event.step.value, event.code, event.text))
+            if self.is_stopping:
+                # A reader that could not stop a moment ago may now wait for another card.
+                self._reader.abort()
+        elif isinstance(event, Printed):
+            room = _MOST_LINES - len(self.lines)
+            self.lines.extend(redact_card_numbers(line) for line in event.lines[:room])
+
+
+def _not_begun(
+    outcome: Literal["cancelled", "failed"], request: PaymentRequest, explanation: str
+) -> Decision:
+    return Decision(outcome, request.amount, "not_begun", explanation)
