@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, insert, update
+from sqlalchemy import insert, update
 
 from control_plane import live
 from control_plane.accounts import queries as accounts
@@ -22,6 +22,7 @@ from control_plane.devices.authority import Authority, Issued
 from control_plane.devices.errors import CodeRefused
 from control_plane.devices.lifecycle import DeviceNotInState, DeviceState, DeviceStep, advance
 from control_plane.devices.models import CERTIFICATES, CODES, DEVICES
+from control_plane.devices.queries import Found
 from control_plane.devices.service import ACCESS_TOPIC, location_of, take_place
 from control_plane.errors import NotFound, RequestRefused
 from protocols.cloud.http import EnrollRequest
@@ -191,7 +192,7 @@ def enrol(
     return NewDevice(device_id, FIRST_CELL, 1, issued, merchant_name, location_name)
 
 
-def renew(db: Transaction, authority: Authority, device: Row[Any], csr_pem: str) -> Issued:
+def renew(db: Transaction, authority: Authority, device: Found, csr_pem: str) -> Issued:
     """A fresh certificate for a device that proved to be itself; the old one lives on to its own end."""
     if not device.state.may_connect:
         raise DeviceNotInState(
@@ -217,7 +218,7 @@ def renew(db: Transaction, authority: Authority, device: Row[Any], csr_pem: str)
     return issued
 
 
-def _use_code(db: Transaction, text: str, now: datetime) -> Row[Any]:
+def _use_code(db: Transaction, text: str, now: datetime) -> Found:
     hashes = context_of(db).keyring.hashes(normalized_code(text), _CODE_PURPOSE)
     used = db.execute(
         update(CODES)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from control_plane.db.scope import Scope
@@ -21,6 +21,8 @@ from control_plane.devices.models import (
     EVENTS,
     READERS,
 )
+
+Found: TypeAlias = Row[*tuple[Any, ...]]
 
 #: Most rows on one page.
 PAGE_LIMIT: Final = 200
@@ -73,17 +75,36 @@ _READER_COLUMNS: Final[tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ..
 )
 
 
-def device(db: Transaction, scope: Scope, device_id: str) -> Row[Any] | None:
+def device(db: Transaction, scope: Scope, device_id: str) -> Found | None:
     """One device, if this scope may see it."""
     return db.execute(
         select(DEVICES).where(DEVICES.c.id == device_id, *scope.conditions(DEVICES))
     ).one_or_none()
 
 
-def device_by_id(db: Transaction, device_id: str, *, lock: bool = False) -> Row[Any] | None:
+def device_by_id(db: Transaction, device_id: str, *, lock: bool = False) -> Found | None:
     """One device, whoever it belongs to."""
     statement = select(DEVICES).where(DEVICES.c.id == device_id)
     return db.execute(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def senders(db: Transaction, device_ids: Collection[str]) -> Sequence[Found]:
+    """Whose messages they are and whether they may speak, of devices that exist."""
+    return db.execute(
+        select(
+            DEVICES.c.id, DEVICES.c.merchant_id, DEVICES.c.location_id, DEVICES.c.cell,
+            DEVICES.c.state,
+        ).where(DEVICES.c.id.in_(sorted(device_ids)))
+    ).all()  # fmt: skip
+
+
+def raise_epoch(db: Transaction, device_id: str, epoch: int) -> None:
+    """Note the newest outbox that a device writes."""
+    db.execute(
+        update(DEVICES)
+        .where(DEVICES.c.id == device_id, DEVICES.c.epoch < epoch)
+        .values(epoch=epoch)
+    )
 
 
 def devices(
@@ -93,7 +114,7 @@ def devices(
     *,
     after: tuple[str, str] | None = None,
     limit: int = 50,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Found]:
     """A page of devices by name; ``after`` is the (name, id) of the row before."""
     statement = select(DEVICES).where(
         *scope.conditions(DEVICES), *_device_conditions(wanted), *_after(DEVICES, after)
@@ -103,7 +124,7 @@ def devices(
     ).all()
 
 
-def reader(db: Transaction, scope: Scope, reader_id: str) -> Row[Any] | None:
+def reader(db: Transaction, scope: Scope, reader_id: str) -> Found | None:
     """One reader with the reach of its device (``device_…``) and the desired configuration (``desired_…``)."""
     return db.execute(_readers(scope).where(READERS.c.id == reader_id)).one_or_none()
 
@@ -115,7 +136,7 @@ def readers(
     *,
     after: tuple[str, str] | None = None,
     limit: int = 50,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Found]:
     """A page of readers by name, with the columns of ``reader``; ``after`` is the (name, id) of the row before."""
     statement = _readers(scope).where(*_reader_conditions(wanted), *_after(READERS, after))
     return db.execute(
@@ -141,7 +162,7 @@ def timeline(
     reader_id: str | None = None,
     before: int | None = None,
     limit: int = 50,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Found]:
     """What happened to a device or a reader, newest first; ``before`` is the id of the last row seen."""
     conditions: list[ColumnElement[bool]] = [EVENTS.c.merchant_id == scope.merchant_id]
     if device_id is not None:
@@ -155,7 +176,7 @@ def timeline(
     ).all()
 
 
-def codes(db: Transaction, scope: Scope, *, limit: int = 100) -> Sequence[Row[Any]]:
+def codes(db: Transaction, scope: Scope, *, limit: int = 100) -> Sequence[Found]:
     """Enrolment codes, newest first."""
     return db.execute(
         select(CODES)
@@ -165,19 +186,19 @@ def codes(db: Transaction, scope: Scope, *, limit: int = 100) -> Sequence[Row[An
     ).all()
 
 
-def code(db: Transaction, scope: Scope, code_id: str) -> Row[Any] | None:
+def code(db: Transaction, scope: Scope, code_id: str) -> Found | None:
     """One enrolment code."""
     return db.execute(
         select(CODES).where(CODES.c.id == code_id, *scope.conditions(CODES))
     ).one_or_none()
 
 
-def code_by_hash(db: Transaction, hashes: Sequence[str]) -> Row[Any] | None:
+def code_by_hash(db: Transaction, hashes: Sequence[str]) -> Found | None:
     """The enrolment code with this keyed hash."""
     return db.execute(select(CODES).where(CODES.c.code_hash.in_(hashes))).one_or_none()
 
 
-def certificates(db: Transaction, device_id: str) -> Sequence[Row[Any]]:
+def certificates(db: Transaction, device_id: str) -> Sequence[Found]:
     """All certificates of a device, newest first."""
     return db.execute(
         select(CERTIFICATES)
@@ -201,7 +222,7 @@ def public_keys(db: Transaction, device_id: str, now: datetime) -> list[str]:
     )
 
 
-def desired_config(db: Transaction, device_id: str) -> Row[Any] | None:
+def desired_config(db: Transaction, device_id: str) -> Found | None:
     """What should be in force on a device."""
     return db.execute(select(CONFIGS).where(CONFIGS.c.device_id == device_id)).one_or_none()
 

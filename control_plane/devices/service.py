@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, update
+from sqlalchemy import update
 
 from control_plane import events, live
 from control_plane.accounts import queries as accounts
@@ -20,6 +20,7 @@ from control_plane.devices import queries, timeline
 from control_plane.devices.errors import LocationUnknown, ReplacementNotPossible
 from control_plane.devices.lifecycle import DeviceStep, advance
 from control_plane.devices.models import CERTIFICATES, CONFIGS, DEVICES, READERS
+from control_plane.devices.queries import Found
 from control_plane.errors import NotFound
 from protocols.cloud.configuration import document_hash
 
@@ -180,7 +181,7 @@ def _step(
 
 def _move(
     db: Transaction, device_id: str, merchant_id: str, step: DeviceStep, **values: object
-) -> Row[Any]:
+) -> Found:
     """Take a step with the device's row locked; the device as it was before."""
     device = queries.device_by_id(db, device_id, lock=True)
     if device is None or device.merchant_id != merchant_id:
@@ -216,7 +217,7 @@ def _end(db: Transaction, device_id: str, now: datetime) -> None:
     )
 
 
-def device_of(db: Transaction, scope: Scope, device_id: str) -> Row[Any]:
+def device_of(db: Transaction, scope: Scope, device_id: str) -> Found:
     """A device that this scope may see. Raises NotFound."""
     device = queries.device(db, scope, device_id)
     if device is None:
@@ -224,7 +225,7 @@ def device_of(db: Transaction, scope: Scope, device_id: str) -> Row[Any]:
     return device
 
 
-def location_of(db: Transaction, scope: Scope, location_id: str) -> Row[Any]:
+def location_of(db: Transaction, scope: Scope, location_id: str) -> Found:
     """A location that this scope may see. Raises LocationUnknown."""
     found = db.execute(
         accounts.LOCATIONS.select().where(

@@ -179,13 +179,7 @@ def lock_sessions(db: Transaction, session_ids: Collection[str]) -> dict[str, Fo
     """Those that exist, in the order of their ids so that two batches never wait for each other."""
     if not session_ids:
         return {}
-    ids = sorted(set(session_ids))
-    # On PostgreSQL one parameter whatever the number: a thousand of them cost more than the query.
-    among: ColumnElement[bool] = (
-        SESSIONS.c.id == any_(literal(ids, ARRAY(String)))
-        if is_postgres(db)
-        else SESSIONS.c.id.in_(ids)
-    )
+    among = _among(db, session_ids)
     rows = db.execute(select(SESSIONS).where(among).order_by(SESSIONS.c.id).with_for_update())
     return {row.id: row for row in rows}
 
@@ -283,6 +277,14 @@ def reversal_of(db: Transaction, session_id: str) -> Found | None:
     ).first()
 
 
+def devices_of(db: Transaction, session_ids: Collection[str]) -> dict[str, str]:
+    """Which device each of these sessions belongs to; those that are not known here are left out."""
+    if not session_ids:
+        return {}
+    rows = db.execute(select(SESSIONS.c.id, SESSIONS.c.device_id).where(_among(db, session_ids)))
+    return {row.id: row.device_id for row in rows}
+
+
 def originals_of(db: Transaction, session_ids: Collection[str]) -> dict[str, str]:
     """For refunds and reversals: session id -> the ledger row of the sale that they belong to."""
     if not session_ids:
@@ -324,3 +326,11 @@ def session_view(row: Found) -> SessionView:
 def command_view(row: Found) -> CommandView:
     """A row of ``commands_of``."""
     return CommandView(**row._mapping)  # noqa: SLF001
+
+
+def _among(db: Transaction, session_ids: Collection[str]) -> ColumnElement[bool]:
+    ids = sorted(set(session_ids))
+    if is_postgres(db):
+        # One parameter whatever the number: a thousand of them cost more than the query.
+        return SESSIONS.c.id == any_(literal(ids, ARRAY(String)))
+    return SESSIONS.c.id.in_(ids)

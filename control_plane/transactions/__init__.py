@@ -1,6 +1,3 @@
-"""The ledger, and the one way into it from devices.
-
-``ingest.py`` takes messages as they came, over MQTT or HTTPS, and writes what they say in one transaction.
-"""
+"""The ledger of all channels: append-only, one row for each thing that happened to money."""
 
 from __future__ import annotations
