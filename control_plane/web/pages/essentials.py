@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from control_plane.http.security import PUBLIC, refuse_other_sites
+from control_plane.http.security import PUBLIC, PUBLIC_FILE, refuse_other_sites
 from control_plane.web.i18n import LANGUAGES, translations
 from control_plane.web.visits import (
     LANGUAGE_COOKIE,
@@ -27,7 +27,7 @@ _KEPT = ("css/omnitill.css", "js/app.js", "js/till.js", "img/icons.svg", "img/ma
          "vendor/htmx.min.js", "vendor/hx-sse.min.js")  # fmt: skip
 
 
-@router.get("/static/{build}/{name:path}")
+@router.get("/static/{build}/{name:path}", dependencies=[PUBLIC_FILE])
 async def file(request: Request, build: str, name: str) -> Response:
     """A file of the pages. Not counted as a call: a page loads several."""
     squeezed = "gzip" in request.headers.get("accept-encoding", "")
