@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import case, delete, insert, update
+from sqlalchemy import case, delete, insert, null, update
 
 from control_plane.accounts import queries
 from control_plane.accounts.caller import Caller, CallerKind
@@ -233,33 +233,40 @@ def forget_old(db: Transaction) -> int:
 
 
 def _count(db: Transaction, what: str, allowed: int, window: timedelta) -> int | None:
+    """Count an attempt, unless there must be none now: then the seconds until there may be one."""
     context = context_of(db)
     now = context.clock.now()
     table = queries.THROTTLES
     key = context.keyring.hash(what, _THROTTLE)
-    statement = upsert(db, table).values(key=key, attempts=1, window_ends_at=now + window)
     over = table.c.window_ends_at <= now
-    # One statement, so that attempts at the same moment are all counted.
+    statement = upsert(db, table).values(key=key, attempts=1, window_ends_at=now + window)
+    # One statement, whose row stays locked, so that attempts at the same moment come one by one.
     row = db.execute(
         statement.on_conflict_do_update(
             index_elements=["key"],
             set_={
-                "attempts": case((over, 1), else_=table.c.attempts + 1),
+                "attempts": case(
+                    (over, 1),
+                    (table.c.blocked_until > now, table.c.attempts),
+                    else_=table.c.attempts + 1,
+                ),
                 "window_ends_at": case((over, now + window), else_=table.c.window_ends_at),
-                "blocked_until": case((over, None), else_=table.c.blocked_until),
+                "blocked_until": case((over, null()), else_=table.c.blocked_until),
             },
         ).returning(table.c.attempts, table.c.blocked_until)
     ).one()
     if row.blocked_until is not None and row.blocked_until > now:
         return _seconds(row.blocked_until - now)
-    if row.attempts > allowed:
-        block = min(_FIRST_BLOCK * 2 ** min(row.attempts - allowed - 1, 10), _LONGEST_BLOCK)
+    if row.attempts >= allowed:
+        # This one may pass; the next waits, twice as long each time.
+        blocked_until = now + min(
+            _FIRST_BLOCK * 2 ** min(row.attempts - allowed, 10), _LONGEST_BLOCK
+        )
         db.execute(
             update(table)
             .where(table.c.key == key)
-            .values(blocked_until=now + block, window_ends_at=now + window)
+            .values(blocked_until=blocked_until, window_ends_at=blocked_until + window)
         )
-        return _seconds(block)
     return None
 
 

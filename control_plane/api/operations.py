@@ -17,11 +17,11 @@ from control_plane.db import migrate
 from control_plane.errors import Forbidden, Unavailable
 from control_plane.http.dependencies import App
 from control_plane.http.encoding import json_response
-from control_plane.http.security import PUBLIC, address_of
+from control_plane.http.security import PUBLIC_FILE, address_of
 from control_plane.outbox import JobState
 from control_plane.parts import Parts
 
-router = APIRouter(tags=["operations"], dependencies=[PUBLIC])
+router = APIRouter(tags=["operations"], dependencies=[PUBLIC_FILE])
 log = structlog.get_logger()
 
 _JOBS = Gauge("omnitill_jobs", "Jobs in each state", ["state"])

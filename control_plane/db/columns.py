@@ -113,8 +113,8 @@ def encrypted(purpose: str) -> Any:
     return _Encrypted(purpose)
 
 
-#: JSON, as JSONB on PostgreSQL. No floats: money and times have better forms.
-Json: Any = JSON().with_variant(JSONB(), "postgresql")
+#: JSON, as JSONB on PostgreSQL; None is NULL. No floats: money and times have better forms.
+Json: Any = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 #: A 64-bit primary key that the database counts up; SQLite counts only plain INTEGER.
 AutoIncrement: Any = BigInteger().with_variant(Integer(), "sqlite")
 

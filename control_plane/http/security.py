@@ -56,10 +56,14 @@ class Requirement:
 
 
 class PublicRoute:
-    """A dependency of routes that anybody may call; counts calls of one address."""
+    """A dependency of routes that anybody may call; counts calls of one address, unless they cost nothing."""
+
+    def __init__(self, *, counted: bool = True) -> None:
+        self._counted = counted
 
     async def __call__(self, request: Request) -> None:
-        _limit(request, address_of(request))
+        if self._counted:
+            _limit(request, address_of(request))
 
 
 def requires(permission: Permission) -> Any:
@@ -71,6 +75,8 @@ def requires(permission: Permission) -> Any:
 SIGNED_IN: Final[Any] = Depends(Requirement(None))
 #: ``dependencies=[PUBLIC]``: anybody.
 PUBLIC: Final[Any] = Depends(PublicRoute())
+#: The same for files and probes, which are not counted: a shop's tills share one address.
+PUBLIC_FILE: Final[Any] = Depends(PublicRoute(counted=False))
 
 
 async def current_caller(request: Request) -> Caller | None:

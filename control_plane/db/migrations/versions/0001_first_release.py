@@ -205,6 +205,9 @@ def upgrade() -> None:
         sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("resolution", sa.String(length=500), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantine")),
+        sa.UniqueConstraint(
+            "device_id", "message_hash", name=op.f("uq_quarantine_device_id_message_hash")
+        ),
     )
     with op.batch_alter_table("quarantine", schema=None) as batch_op:
         batch_op.create_index(
