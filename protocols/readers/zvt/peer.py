@@ -162,6 +162,14 @@ class ZvtTerminal:
         self._desk.now = now
         self._stop()
 
+    def queue_script(self, text: str) -> None:
+        """The next payment goes as ``script_named(text)`` tells. Raises CommandNotPossible."""
+        self.playbook.queue.append(script_named(text))
+
+    def arm(self, text: str) -> None:
+        """One more fault may strike, as ``FaultRule.parse(text)`` tells. Raises CommandNotPossible."""
+        self._desk.faults.add(FaultRule.parse(text))
+
     def restart(self, now: float) -> None:
         """Somebody cuts the power: the line drops, what was not confirmed is settled, and the till must register."""
         self._desk.now = now

@@ -103,6 +103,10 @@ class Faults:
         self._armed = [_Armed(rule, rule.times) for rule in rules]
         self._roll = roll
 
+    def add(self, rule: FaultRule) -> None:
+        """Arm one more rule."""
+        self._armed.append(_Armed(rule, rule.times))
+
     def strikes(self, fault: ZvtFault) -> bool:
         """True when the fault is to happen now; a rule that only strikes so often has one strike less then."""
         for armed in self._armed:
