@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _LOCALES = {"en": "en_GB", "fr": "fr_FR"}
 #: What a browser is told for the same effect.
 TAGS = {"en": "en-GB", "fr": "fr-FR"}
+#: CLDR wants a space there, and Babel leaves it out: CHF 12.00.
+_LETTER_BEFORE_DIGIT = re.compile(r"([A-Z])(?=\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,10 @@ class Formats:
 
     def money(self, amount: Money) -> str:
         """`€12.34`, `12,34 €`: with as many digits as the currency has."""
-        return format_currency(
+        text = format_currency(
             amount.decimal(), amount.currency, locale=self.locale, currency_digits=True
         )
+        return _LETTER_BEFORE_DIGIT.sub("\\1\u00a0", text)
 
     def symbol(self, currency: str) -> str:
         """`€`, `CHF`."""

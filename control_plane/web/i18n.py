@@ -114,7 +114,7 @@ def update(language: str) -> None:
     have.obsolete.clear()
     LOCALES.mkdir(exist_ok=True)
     with (LOCALES / f"{language}.po").open("wb") as file:
-        write_po(file, have, no_location=True, omit_header=False, sort_output=True, width=110)
+        write_po(file, have, no_location=True, omit_header=True, sort_output=True, width=110)
 
 
 def main(arguments: list[str]) -> int:

@@ -158,7 +158,10 @@ class ActedShop:
                 .values(is_online=is_online, last_seen_at=self.parts.clock.now())
             )
             timeline.record(
-                db, self.merchant_id, self.device_id, "device.online" if is_online else "device.offline"
+                db,
+                self.merchant_id,
+                self.device_id,
+                "device.online" if is_online else "device.offline",
             )
 
     # --- acting --------------------------------------------------------------------------------------------
@@ -241,7 +244,8 @@ class ActedShop:
         now = self.parts.clock.now()
         with self.parts.database.connection() as db:
             apply_steps(
-                db, [ReportedStep(self.device_id, now, SessionStep(session_id=session_id, step=step))]
+                db,
+                [ReportedStep(self.device_id, now, SessionStep(session_id=session_id, step=step))],
             )
 
     def decide(self, body: StartPayment, *, outcome: Any, **facts: Any) -> None:

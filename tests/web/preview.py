@@ -21,10 +21,10 @@ from starlette.routing import Route
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from control_plane.web.i18n import choose_language  # noqa: E402
-from control_plane.web.static_files import StaticFiles  # noqa: E402
-from control_plane.web.templating import Templates  # noqa: E402
-from tests.web.samples import NOW, SAMPLES  # noqa: E402
+from control_plane.web.i18n import choose_language
+from control_plane.web.static_files import StaticFiles
+from control_plane.web.templating import Templates
+from tests.web.samples import NOW, SAMPLES
 
 SIZES = {"phone": (360, 800), "tablet": (768, 1024), "desktop": (1440, 900)}
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -51,9 +51,7 @@ def application() -> Starlette:
         path = request.path_params
         return static.respond(path["build"], path["name"], accepts_gzip=True)
 
-    return Starlette(
-        routes=[Route("/static/{build}/{name:path}", file), Route("/{name}", show)]
-    )
+    return Starlette(routes=[Route("/static/{build}/{name:path}", file), Route("/{name}", show)])
 
 
 @contextmanager

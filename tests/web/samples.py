@@ -76,22 +76,104 @@ READERS = [
     ReaderChoice("rd_3", "Terrace", "Lyon", "offline", "disconnected"),
 ]
 SALES = [
-    SaleRow("/transactions/tx_1", NOW - timedelta(seconds=40), eur(12_34), "sale", "approved", "Counter 1", "Lyon", "Jules Petit", "Visa •• 4242"),
-    SaleRow("/pos/ts_2", NOW - timedelta(minutes=4), eur(89_90), "sale", "unknown", "Counter 2", "Lyon", "Jules Petit"),
-    SaleRow("/transactions/tx_3", NOW - timedelta(minutes=9), eur(4_20), "sale", "approved", "Counter 1", "Lyon", "Ada Moreau", "Girocard •• 0310", reference="A-1049"),
-    SaleRow("/transactions/tx_4", NOW - timedelta(minutes=13), eur(230_00), "sale", "declined", "Counter 1", "Lyon", "Jules Petit", "Mastercard •• 5100"),
-    SaleRow("/transactions/tx_5", NOW - timedelta(minutes=31), eur(17_50), "refund", "approved", "Counter 2", "Lyon", "Ada Moreau", "Visa •• 4242"),
-    SaleRow("/transactions/tx_6", NOW - timedelta(hours=1), eur(6_00), "sale", "cancelled", "Counter 2", "Lyon", "Jules Petit"),
-    SaleRow("/transactions/tx_7", NOW - timedelta(hours=27), eur(1_249_00), "sale", "approved", "Counter 1", "Lyon", "Ada Moreau", "Amex •• 0005"),
+    SaleRow(
+        "/transactions/tx_1",
+        NOW - timedelta(seconds=40),
+        eur(12_34),
+        "sale",
+        "approved",
+        "Counter 1",
+        "Lyon",
+        "Jules Petit",
+        "Visa •• 4242",
+    ),
+    SaleRow(
+        "/pos/ts_2",
+        NOW - timedelta(minutes=4),
+        eur(89_90),
+        "sale",
+        "unknown",
+        "Counter 2",
+        "Lyon",
+        "Jules Petit",
+    ),
+    SaleRow(
+        "/transactions/tx_3",
+        NOW - timedelta(minutes=9),
+        eur(4_20),
+        "sale",
+        "approved",
+        "Counter 1",
+        "Lyon",
+        "Ada Moreau",
+        "Girocard •• 0310",
+        reference="A-1049",
+    ),
+    SaleRow(
+        "/transactions/tx_4",
+        NOW - timedelta(minutes=13),
+        eur(230_00),
+        "sale",
+        "declined",
+        "Counter 1",
+        "Lyon",
+        "Jules Petit",
+        "Mastercard •• 5100",
+    ),
+    SaleRow(
+        "/transactions/tx_5",
+        NOW - timedelta(minutes=31),
+        eur(17_50),
+        "refund",
+        "approved",
+        "Counter 2",
+        "Lyon",
+        "Ada Moreau",
+        "Visa •• 4242",
+    ),
+    SaleRow(
+        "/transactions/tx_6",
+        NOW - timedelta(hours=1),
+        eur(6_00),
+        "sale",
+        "cancelled",
+        "Counter 2",
+        "Lyon",
+        "Jules Petit",
+    ),
+    SaleRow(
+        "/transactions/tx_7",
+        NOW - timedelta(hours=27),
+        eur(1_249_00),
+        "sale",
+        "approved",
+        "Counter 1",
+        "Lyon",
+        "Ada Moreau",
+        "Amex •• 0005",
+    ),
 ]
-FORM = TillForm(key="idem-1", currencies=["EUR", "CHF", "GBP", "JPY", "USD"], currency="EUR", readers=READERS, reader_id="rd_1")
+FORM = TillForm(
+    key="idem-1",
+    currencies=["EUR", "CHF", "GBP", "JPY", "USD"],
+    currency="EUR",
+    readers=READERS,
+    reader_id="rd_1",
+)
 RECEIPT = Receipt(
     merchant="Maison Perrin",
     place="12 rue Mercière, 69002 Lyon",
     at=NOW,
     amount=eur(12_34),
     kind="sale",
-    facts=[("Card", "Visa •••• 4242"), ("Read as", "Tapped"), ("Approval code", "042817"), ("Terminal", "68210437"), ("Receipt", "0117"), ("AID", "A0000000031010")],
+    facts=[
+        ("Card", "Visa •••• 4242"),
+        ("Read as", "Tapped"),
+        ("Approval code", "042817"),
+        ("Terminal", "68210437"),
+        ("Receipt", "0117"),
+        ("AID", "A0000000031010"),
+    ],
     lines=["* CUSTOMER COPY *", "SIM TERMINAL 1.02", "APPROVED", "Thank you"],
 )
 SESSION = SessionPanel(
@@ -117,7 +199,24 @@ CHOICES = {
     "health": [Choice("ready", "Ready")],
     "actor": [Choice("usr_1", "Jules Petit")],
 }
-NO_FILTERS = dict.fromkeys(["q", "from", "to", "status", "channel", "method", "location", "reader", "cashier", "amount", "reach", "health", "actor"], "")
+NO_FILTERS = dict.fromkeys(
+    [
+        "q",
+        "from",
+        "to",
+        "status",
+        "channel",
+        "method",
+        "location",
+        "reader",
+        "cashier",
+        "amount",
+        "reach",
+        "health",
+        "actor",
+    ],
+    "",
+)
 MOMENTS = [
     Moment(NOW - timedelta(seconds=9), "Sale started", "till", "wait", by="Jules Petit"),
     Moment(NOW - timedelta(seconds=8), "Calling the reader", "send", "wait"),
@@ -139,31 +238,111 @@ FACTS: list[tuple[str, str, str, str]] = [
     ("Channel", "In person", "", ""),
 ]
 FLEET = [
-    ReaderRow("rd_1", "/readers/rd_1", "Counter 1", "Lyon", "CCV Base Next", "online", "in_sync", "ready", software="1.02.3", last_seen=NOW - timedelta(seconds=3)),
-    ReaderRow("rd_2", "/readers/rd_2", "Counter 2", "Lyon", "Ingenico Desk/3500", "online", "applying", "busy", software="8.12", last_seen=NOW - timedelta(seconds=9)),
-    ReaderRow("rd_3", "/readers/rd_3", "Terrace", "Lyon", "Verifone V400m", "offline", "pending", "disconnected", "The cable was pulled", software="8.12", last_seen=NOW - timedelta(hours=3)),
+    ReaderRow(
+        "rd_1",
+        "/readers/rd_1",
+        "Counter 1",
+        "Lyon",
+        "CCV Base Next",
+        "online",
+        "in_sync",
+        "ready",
+        software="1.02.3",
+        last_seen=NOW - timedelta(seconds=3),
+    ),
+    ReaderRow(
+        "rd_2",
+        "/readers/rd_2",
+        "Counter 2",
+        "Lyon",
+        "Ingenico Desk/3500",
+        "online",
+        "applying",
+        "busy",
+        software="8.12",
+        last_seen=NOW - timedelta(seconds=9),
+    ),
+    ReaderRow(
+        "rd_3",
+        "/readers/rd_3",
+        "Terrace",
+        "Lyon",
+        "Verifone V400m",
+        "offline",
+        "pending",
+        "disconnected",
+        "The cable was pulled",
+        software="8.12",
+        last_seen=NOW - timedelta(hours=3),
+    ),
     ReaderRow("rd_4", "/readers/rd_4", "Window", "Annecy", "", "never_seen", "none", "unknown"),
 ]
 BOXES = [
-    SimpleNamespace(id="dev-1", href="/readers/boxes/dev-1", name="lyon-till", place="Lyon", reach="online", sync="in_sync", readers=3, version="0.1.0", last_seen=NOW - timedelta(seconds=2)),
-    SimpleNamespace(id="dev-2", href="/readers/boxes/dev-2", name="annecy-till", place="Annecy", reach="offline", sync="pending", readers=1, version="0.1.0", last_seen=NOW - timedelta(hours=5)),
+    SimpleNamespace(
+        id="dev-1",
+        href="/readers/boxes/dev-1",
+        name="lyon-till",
+        place="Lyon",
+        reach="online",
+        sync="in_sync",
+        readers=3,
+        version="0.1.0",
+        last_seen=NOW - timedelta(seconds=2),
+    ),
+    SimpleNamespace(
+        id="dev-2",
+        href="/readers/boxes/dev-2",
+        name="annecy-till",
+        place="Annecy",
+        reach="offline",
+        sync="pending",
+        readers=1,
+        version="0.1.0",
+        last_seen=NOW - timedelta(hours=5),
+    ),
 ]
 TABS = [
     SimpleNamespace(href="/readers", count=4, word=None, is_current=True),
-    SimpleNamespace(href="/readers?reach=online", count=2, word=words.REACH["online"], is_current=False),
-    SimpleNamespace(href="/readers?reach=offline", count=1, word=words.REACH["offline"], is_current=False),
-    SimpleNamespace(href="/readers?reach=never_seen", count=1, word=words.REACH["never_seen"], is_current=False),
+    SimpleNamespace(
+        href="/readers?reach=online", count=2, word=words.REACH["online"], is_current=False
+    ),
+    SimpleNamespace(
+        href="/readers?reach=offline", count=1, word=words.REACH["offline"], is_current=False
+    ),
+    SimpleNamespace(
+        href="/readers?reach=never_seen", count=1, word=words.REACH["never_seen"], is_current=False
+    ),
 ]
 CODE_TEXT = "K7PM-4XQ9"
 COMMAND = f"omnitill-agent enroll --url https://till.example --code {CODE_TEXT}"
 CODE = SimpleNamespace(
-    id="enr_1", href="/readers/codes/enr_1", place="Lyon", hint="K7PM-••••", text=CODE_TEXT, command=COMMAND, used=0, uses=1, is_open=True,
-    expires_at=NOW + timedelta(minutes=60), boxes=[], qr=Markup(segno.make(COMMAND).svg_inline(border=1, omitsize=True)),
+    id="enr_1",
+    href="/readers/codes/enr_1",
+    place="Lyon",
+    hint="K7PM-••••",
+    text=CODE_TEXT,
+    command=COMMAND,
+    used=0,
+    uses=1,
+    is_open=True,
+    expires_at=NOW + timedelta(minutes=60),
+    boxes=[],
+    qr=Markup(segno.make(COMMAND).svg_inline(border=1, omitsize=True)),
 )
 
 
 def act(key: str, text: str, icon: str, **more: object) -> SimpleNamespace:
-    empty = {"href": "", "action": "", "confirm": "", "title": "", "is_grave": False, "field": "", "field_label": "", "options": [], "value": ""}
+    empty = {
+        "href": "",
+        "action": "",
+        "confirm": "",
+        "title": "",
+        "is_grave": False,
+        "field": "",
+        "field_label": "",
+        "options": [],
+        "value": "",
+    }
     return SimpleNamespace(**{"key": key, "text": text, "icon": icon, **empty, **more})
 
 
@@ -178,49 +357,366 @@ def _session(**changes: object) -> dict[str, object]:
 def _bars() -> list[SimpleNamespace]:
     counts = [0, 0, 0, 0, 0, 0, 0, 0, 3, 5, 9, 14, 18, 11, 8, 12, 2, 0, 0, 0, 0, 0, 0, 0]
     return [
-        SimpleNamespace(x=3 + hour * 20, y=100 - max(count * 5, 3), height=max(count * 5, 3), count=count, title=f"{hour}:00: {count}", label=f"{hour}" if hour % 6 == 0 else "")
+        SimpleNamespace(
+            x=3 + hour * 20,
+            y=100 - max(count * 5, 3),
+            height=max(count * 5, 3),
+            count=count,
+            title=f"{hour}:00: {count}",
+            label=f"{hour}" if hour % 6 == 0 else "",
+        )
         for hour, count in enumerate(counts)
     ]
 
 
 SAMPLES: dict[str, Sample] = {
-    "sign-in": Sample("sign_in.html", "/sign-in", {"problem": "", "wait_s": 0, "next": "/", "email": "", "demo_accounts": [("owner", "owner@demo.example", "demo-owner"), ("cashier", "cashier@demo.example", "demo-cashier")]}, person=None),
-    "sign-in-refused": Sample("sign_in.html", "/sign-in", {"problem": "This e-mail and password do not belong together. Check both, and Caps Lock.", "wait_s": 0, "next": "/", "email": "a@b.example", "demo_accounts": []}, person=None),
+    "sign-in": Sample(
+        "sign_in.html",
+        "/sign-in",
+        {
+            "problem": "",
+            "wait_s": 0,
+            "next": "/",
+            "email": "",
+            "demo_accounts": [
+                ("owner", "owner@demo.example", "demo-owner"),
+                ("cashier", "cashier@demo.example", "demo-cashier"),
+            ],
+        },
+        person=None,
+    ),
+    "sign-in-refused": Sample(
+        "sign_in.html",
+        "/sign-in",
+        {
+            "problem": "This e-mail and password do not belong together. Check both, and Caps Lock.",
+            "wait_s": 0,
+            "next": "/",
+            "email": "a@b.example",
+            "demo_accounts": [],
+        },
+        person=None,
+    ),
     "pos": Sample("pos/page.html", "/pos", _till(), person=CASHIER),
-    "pos-problem": Sample("pos/page.html", "/pos", _till(form=replace(FORM, amount="12.345", reference="A-1", problems={"amount": "EUR has two digits after the point. Write the amount like 12.34.", "reader": "Terrace is offline. Check its cable, or pick another reader."}))),
+    "pos-problem": Sample(
+        "pos/page.html",
+        "/pos",
+        _till(
+            form=replace(
+                FORM,
+                amount="12.345",
+                reference="A-1",
+                problems={
+                    "amount": "EUR has two digits after the point. Write the amount like 12.34.",
+                    "reader": "Terrace is offline. Check its cable, or pick another reader.",
+                },
+            )
+        ),
+    ),
     "pos-empty": Sample("pos/page.html", "/pos", _till(form=replace(FORM, readers=[]), sales=[])),
-    "pos-calling": Sample("pos/page.html", "/pos/ts_1", _session(state="created", seconds_left=12, seconds_total=15)),
+    "pos-calling": Sample(
+        "pos/page.html", "/pos/ts_1", _session(state="created", seconds_left=12, seconds_total=15)
+    ),
     "pos-waiting": Sample("pos/page.html", "/pos/ts_1", _session()),
     "pos-bank": Sample("pos/page.html", "/pos/ts_1", _session(state="authorizing", seconds_left=0)),
-    "pos-unknown": Sample("pos/page.html", "/pos/ts_1", _session(state="unknown", seconds_left=0, can_cancel=False)),
-    "pos-approved": Sample("pos/page.html", "/pos/ts_1", _session(state="approved", receipt=RECEIPT, card="Visa •••• 4242", authorization_code="042817", transaction_href="/transactions/tx_1")),
-    "pos-found": Sample("pos/page.html", "/pos/ts_1", _session(state="approved", receipt=RECEIPT, card="Visa •••• 4242", authorization_code="042817", decided_by="recall", explanation="The reader's last receipt 0117 shows 12.34 EUR approved.")),
-    "pos-declined": Sample("pos/page.html", "/pos/ts_1", _session(state="declined", result_code=51, result_text="INSUFFICIENT FUNDS", transaction_href="/transactions/tx_1")),
+    "pos-unknown": Sample(
+        "pos/page.html", "/pos/ts_1", _session(state="unknown", seconds_left=0, can_cancel=False)
+    ),
+    "pos-approved": Sample(
+        "pos/page.html",
+        "/pos/ts_1",
+        _session(
+            state="approved",
+            receipt=RECEIPT,
+            card="Visa •••• 4242",
+            authorization_code="042817",
+            transaction_href="/transactions/tx_1",
+        ),
+    ),
+    "pos-found": Sample(
+        "pos/page.html",
+        "/pos/ts_1",
+        _session(
+            state="approved",
+            receipt=RECEIPT,
+            card="Visa •••• 4242",
+            authorization_code="042817",
+            decided_by="recall",
+            explanation="The reader's last receipt 0117 shows 12.34 EUR approved.",
+        ),
+    ),
+    "pos-declined": Sample(
+        "pos/page.html",
+        "/pos/ts_1",
+        _session(
+            state="declined",
+            result_code=51,
+            result_text="INSUFFICIENT FUNDS",
+            transaction_href="/transactions/tx_1",
+        ),
+    ),
     "pos-cancelled": Sample("pos/page.html", "/pos/ts_1", _session(state="cancelled")),
     "pos-failed": Sample("pos/page.html", "/pos/ts_1", _session(state="failed", result_code=None)),
-    "transactions": Sample("transactions/list.html", "/transactions", {"filters": NO_FILTERS, "filters_open": False, "choices": CHOICES, "problems": [], "totals": [("Approved", "€1,265.54"), ("Given back", "€17.50"), ("Net", "€1,248.04"), ("Attempts", "7")], "rows": SALES, "page": Page(next="/transactions?after=x"), "is_filtered": False}),
-    "transactions-none": Sample("transactions/list.html", "/transactions", {"filters": {**NO_FILTERS, "q": "4243"}, "filters_open": True, "choices": CHOICES, "problems": ["Write the amount like 12.34."], "totals": [], "rows": [], "page": Page(), "is_filtered": True}),
-    "transaction": Sample("transactions/detail.html", "/transactions/tx_1", {"sale": SALES[0], "receipt": RECEIPT, "reason": None, "evidence": "", "explanation": "", "facts": FACTS, "raw": '{\n  "id": "tx_06g1",\n  "amount_minor": 1234\n}', "moments": MOMENTS}),
-    "transaction-declined": Sample("transactions/detail.html", "/transactions/tx_4", {"sale": SALES[3], "receipt": None, "reason": words.reason_for("declined", 51), "evidence": words.EVIDENCE["recall"], "explanation": "The last receipt of the reader shows no approval.", "facts": FACTS, "raw": "{}", "moments": MOMENTS}),
-    "readers": Sample("readers/list.html", "/readers", {"tabs": TABS, "filters": NO_FILTERS, "choices": CHOICES, "readers": FLEET, "boxes": BOXES, "codes": [CODE], "is_filtered": False, "query": ""}),
-    "readers-none": Sample("readers/list.html", "/readers", {"tabs": TABS[:1], "filters": NO_FILTERS, "choices": CHOICES, "readers": [], "boxes": [], "codes": [], "is_filtered": False, "query": ""}),
-    "reader": Sample("readers/detail.html", "/readers/rd_1", {
-        "thing": SimpleNamespace(name="Counter 1", kind="CCV Base Next", place="Lyon"),
-        "acts": [act("test", "Test the line", "tap", action="/x"), act("retire", "Retire", "stop", action="/x", confirm="It takes no more payments. Its history stays.", title="Retire Counter 1?", is_grave=True)],
-        "notice": "", "notice_tone": "good",
-        "axes": [SimpleNamespace(name="Reach", word=words.REACH["online"], why="Heard of 3 seconds ago."), SimpleNamespace(name="Health", word=words.HEALTH["ready"], why="It takes payments."), SimpleNamespace(name="Sync", word=words.SYNC["in_sync"], why="Nothing waits on the box.")],
-        "facts": FACTS, "related": [SimpleNamespace(href="/pos/ts_1", text="€12.34", sub="16:04", word=words.SESSION["approved"])], "related_title": "Latest sales", "moments": MOMENTS, "live": "/readers/rd_1/live"}),
-    "reader-add": Sample("readers/add.html", "/readers/add", {"places": CHOICES["location"], "problems": {}, "validities": [(15, "15 minutes"), (60, "1 hour"), (1440, "1 day")]}),
+    "transactions": Sample(
+        "transactions/list.html",
+        "/transactions",
+        {
+            "filters": NO_FILTERS,
+            "filters_open": False,
+            "choices": CHOICES,
+            "problems": [],
+            "totals": [
+                ("Approved", "€1,265.54"),
+                ("Given back", "€17.50"),
+                ("Net", "€1,248.04"),
+                ("Attempts", "7"),
+            ],
+            "rows": SALES,
+            "page": Page(next="/transactions?after=x"),
+            "is_filtered": False,
+        },
+    ),
+    "transactions-none": Sample(
+        "transactions/list.html",
+        "/transactions",
+        {
+            "filters": {**NO_FILTERS, "q": "4243"},
+            "filters_open": True,
+            "choices": CHOICES,
+            "problems": ["Write the amount like 12.34."],
+            "totals": [],
+            "rows": [],
+            "page": Page(),
+            "is_filtered": True,
+        },
+    ),
+    "transaction": Sample(
+        "transactions/detail.html",
+        "/transactions/tx_1",
+        {
+            "sale": SALES[0],
+            "receipt": RECEIPT,
+            "reason": None,
+            "evidence": "",
+            "explanation": "",
+            "facts": FACTS,
+            "raw": '{\n  "id": "tx_06g1",\n  "amount_minor": 1234\n}',
+            "moments": MOMENTS,
+        },
+    ),
+    "transaction-declined": Sample(
+        "transactions/detail.html",
+        "/transactions/tx_4",
+        {
+            "sale": SALES[3],
+            "receipt": None,
+            "reason": words.reason_for("declined", 51),
+            "evidence": words.EVIDENCE["recall"],
+            "explanation": "The last receipt of the reader shows no approval.",
+            "facts": FACTS,
+            "raw": "{}",
+            "moments": MOMENTS,
+        },
+    ),
+    "readers": Sample(
+        "readers/list.html",
+        "/readers",
+        {
+            "tabs": TABS,
+            "filters": NO_FILTERS,
+            "choices": CHOICES,
+            "readers": FLEET,
+            "boxes": BOXES,
+            "codes": [CODE],
+            "is_filtered": False,
+            "query": "",
+        },
+    ),
+    "readers-none": Sample(
+        "readers/list.html",
+        "/readers",
+        {
+            "tabs": TABS[:1],
+            "filters": NO_FILTERS,
+            "choices": CHOICES,
+            "readers": [],
+            "boxes": [],
+            "codes": [],
+            "is_filtered": False,
+            "query": "",
+        },
+    ),
+    "reader": Sample(
+        "readers/detail.html",
+        "/readers/rd_1",
+        {
+            "thing": SimpleNamespace(name="Counter 1", kind="CCV Base Next", place="Lyon"),
+            "acts": [
+                act("test", "Test the line", "tap", action="/x"),
+                act(
+                    "retire",
+                    "Retire",
+                    "stop",
+                    action="/x",
+                    confirm="It takes no more payments. Its history stays.",
+                    title="Retire Counter 1?",
+                    is_grave=True,
+                ),
+            ],
+            "notice": "",
+            "notice_tone": "good",
+            "axes": [
+                SimpleNamespace(
+                    name="Reach", word=words.REACH["online"], why="Heard of 3 seconds ago."
+                ),
+                SimpleNamespace(
+                    name="Health", word=words.HEALTH["ready"], why="It takes payments."
+                ),
+                SimpleNamespace(
+                    name="Sync", word=words.SYNC["in_sync"], why="Nothing waits on the box."
+                ),
+            ],
+            "facts": FACTS,
+            "related": [
+                SimpleNamespace(
+                    href="/pos/ts_1", text="€12.34", sub="16:04", word=words.SESSION["approved"]
+                )
+            ],
+            "related_title": "Latest sales",
+            "moments": MOMENTS,
+            "live": "/readers/rd_1/live",
+        },
+    ),
+    "reader-add": Sample(
+        "readers/add.html",
+        "/readers/add",
+        {
+            "places": CHOICES["location"],
+            "problems": {},
+            "validities": [(15, "15 minutes"), (60, "1 hour"), (1440, "1 day")],
+        },
+    ),
     "reader-code": Sample("readers/code.html", "/readers/codes/enr_1", {"code": CODE}),
-    "overview": Sample("overview.html", "/", {
-        "greeting": "Good afternoon, Ada", "today": date(2026, 11, 23),
-        "sales": SimpleNamespace(href="/transactions", sums=[eur(1_265_54)], count=82, rate=0.964, average=eur(15_43), bars=_bars()),
-        "attention": [Attention("Terrace is offline", "Lyon has not heard of it for 3 hours.", "/readers/rd_3", "bad", "offline"), Attention("One sale is not known yet", "€89.90 on Counter 2. Omnitill is asking the reader.", "/pos/ts_2", "warn", "question")],
-        "reader_counts": [(2, words.REACH["online"], "/readers"), (1, words.REACH["offline"], "/readers"), (1, words.REACH["never_seen"], "/readers")], "recent": SALES[:4]}),
-    "team": Sample("team.html", "/team", {"members": [SimpleNamespace(name="Ada Moreau", email="owner@demo.example", role="owner", places="All shops", since=NOW, has_password=True, is_active=True), SimpleNamespace(name="Jules Petit", email="cashier@demo.example", role="cashier", places="Lyon", since=NOW, has_password=False, is_active=True)], "roles": [(role.value, sorted(permission.value for permission in permissions)) for role, permissions in ROLES.items()]}),
-    "activity": Sample("activity.html", "/activity", {"filters": NO_FILTERS, "choices": CHOICES, "events": [SimpleNamespace(at=NOW, text="Started a payment", tag="payment:session:create", actor="Jules Petit", address="127.0.0.1", object="ts_06g1", details='{"amount_minor": 1234}'), SimpleNamespace(at=NOW, text="Signed in", tag="user:session:create", actor="Ada Moreau", address="127.0.0.1", object="usr_1", details="")], "page": Page()}),
-    "not-found": Sample("errors/page.html", "/nowhere", {"title": "There is no such page", "text": "The address may be old. Nothing was lost.", "ways": [("/", "Go to the overview")], "request_id": ""}, status=404),
-    "forbidden": Sample("errors/page.html", "/team", {"title": "You may not see this", "text": "This needs the permission user:view. An owner can give it to you.", "ways": [("/pos", "Take a payment")], "request_id": "req_1"}, person=CASHIER, status=403),
+    "overview": Sample(
+        "overview.html",
+        "/",
+        {
+            "greeting": "Good afternoon, Ada",
+            "today": date(2026, 11, 23),
+            "sales": SimpleNamespace(
+                href="/transactions",
+                sums=[eur(1_265_54)],
+                count=82,
+                rate=0.964,
+                average=eur(15_43),
+                bars=_bars(),
+            ),
+            "attention": [
+                Attention(
+                    "Terrace is offline",
+                    "Lyon has not heard of it for 3 hours.",
+                    "/readers/rd_3",
+                    "bad",
+                    "offline",
+                ),
+                Attention(
+                    "One sale is not known yet",
+                    "€89.90 on Counter 2. Omnitill is asking the reader.",
+                    "/pos/ts_2",
+                    "warn",
+                    "question",
+                ),
+            ],
+            "reader_counts": [
+                (2, words.REACH["online"], "/readers"),
+                (1, words.REACH["offline"], "/readers"),
+                (1, words.REACH["never_seen"], "/readers"),
+            ],
+            "recent": SALES[:4],
+        },
+    ),
+    "team": Sample(
+        "team.html",
+        "/team",
+        {
+            "members": [
+                SimpleNamespace(
+                    name="Ada Moreau",
+                    email="owner@demo.example",
+                    role="owner",
+                    places="All shops",
+                    since=NOW,
+                    has_password=True,
+                    is_active=True,
+                ),
+                SimpleNamespace(
+                    name="Jules Petit",
+                    email="cashier@demo.example",
+                    role="cashier",
+                    places="Lyon",
+                    since=NOW,
+                    has_password=False,
+                    is_active=True,
+                ),
+            ],
+            "roles": [
+                (role.value, sorted(permission.value for permission in permissions))
+                for role, permissions in ROLES.items()
+            ],
+        },
+    ),
+    "activity": Sample(
+        "activity.html",
+        "/activity",
+        {
+            "filters": NO_FILTERS,
+            "choices": CHOICES,
+            "events": [
+                SimpleNamespace(
+                    at=NOW,
+                    text="Started a payment",
+                    tag="payment:session:create",
+                    actor="Jules Petit",
+                    address="127.0.0.1",
+                    object="ts_06g1",
+                    details='{"amount_minor": 1234}',
+                ),
+                SimpleNamespace(
+                    at=NOW,
+                    text="Signed in",
+                    tag="user:session:create",
+                    actor="Ada Moreau",
+                    address="127.0.0.1",
+                    object="usr_1",
+                    details="",
+                ),
+            ],
+            "page": Page(),
+        },
+    ),
+    "not-found": Sample(
+        "errors/page.html",
+        "/nowhere",
+        {
+            "title": "There is no such page",
+            "text": "The address may be old. Nothing was lost.",
+            "ways": [("/", "Go to the overview")],
+            "request_id": "",
+        },
+        status=404,
+    ),
+    "forbidden": Sample(
+        "errors/page.html",
+        "/team",
+        {
+            "title": "You may not see this",
+            "text": "This needs the permission user:view. An owner can give it to you.",
+            "ways": [("/pos", "Take a payment")],
+            "request_id": "req_1",
+        },
+        person=CASHIER,
+        status=403,
+    ),
     "offline": Sample("offline.html", "/offline", {}, person=None),
 }
 
