@@ -517,6 +517,10 @@ class ZvtHost:
                 events, _plain_outcome(result), code=result, text=_with_vendor_text(result, message)
             )
             return
+        if running.status is None and isinstance(running.command, RecallLast | ReadTotals):
+            # No news is no evidence: it must not look like a terminal without payments.
+            self._finish(events, Outcome.FAILED, text="the terminal told nothing")
+            return
         if isinstance(running.command, Connect):
             running.details |= _registration_details(message.fields)
         payment = self._recalled(running)
@@ -525,7 +529,7 @@ class ZvtHost:
             codes.outcome_of(result) if payment and result is not None else Outcome.DONE,
             code=result,
             payment=payment,
-            totals=_totals(running.status, self._config) if running.status else None,
+            totals=self._reckoned(running),
             identity=_identity(message),
         )
 
@@ -562,6 +566,11 @@ class ZvtHost:
     def _recalled(self, running: _Running) -> PaymentFacts | None:
         if isinstance(running.command, RecallLast) and running.status is not None:
             return _payment_facts(running.status, self._config)
+        return None
+
+    def _reckoned(self, running: _Running) -> Totals | None:
+        if isinstance(running.command, ReadTotals | EndOfDay) and running.status is not None:
+            return _totals(running.status, self._config)
         return None
 
     def _lose(self, events: list[ReaderEvent], why: str) -> None:
@@ -777,7 +786,7 @@ def _totals(fields: Fields, config: ZvtConfig) -> Totals | None:
     sums = fields.totals
     total = _money(fields.number(bitmaps.AMOUNT), fields, config)
     if sums is None:
-        return None
+        return Totals((), total) if total is not None else None
     per_scheme = tuple(
         BrandTotal(scheme, one.payments, money)
         for scheme, one in zip(codes.SCHEMES, sums.sums, strict=True)

@@ -323,7 +323,7 @@ class ZvtTerminal:
         self._waiting = None
         self._wake_at = None
         self._desk.may_stop = False
-        self._wants_disconnect = self._is_connected
+        self._drop()
         self._unreachable_until = self._desk.now + self._reboot_s
         self.store.settle_pending()
         self.store.is_registered = False

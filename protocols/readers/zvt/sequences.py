@@ -242,6 +242,15 @@ def _report(desk: Desk, transaction: Transaction, card: SampleCard) -> TalkAbout
     return True
 
 
+def _insist(message: Message) -> TalkAbout[bool]:
+    """Say it until the till takes note, three times at most; whether it did."""
+    for _ in range(1 + _RESULT_REPEATS):
+        answer = yield Say(message)
+        if answer is not None:
+            return answer.is_positive
+    return False
+
+
 def _unanswered(desk: Desk, transaction: Transaction) -> bool:
     if transaction.state is not State.PENDING:
         return False
@@ -458,7 +467,10 @@ def _repeat(desk: Desk, message: Message) -> Talk:
         return
     service = message.fields.number(bitmaps.SERVICE_BYTE) or 0
     if service & messages.WITH_STATUS:
-        yield Say(messages.status_information(_status_fields(last, desk.store)))
+        told = yield from _insist(messages.status_information(_status_fields(last, desk.store)))
+        if not told:
+            yield Say(messages.aborted(codes.NO_ANSWER))
+            return
     if not service & messages.WITHOUT_PRINT:
         yield from _print_payment(desk, last)
     yield Say(messages.completion())
@@ -476,17 +488,16 @@ def _reprint(desk: Desk, message: Message) -> Talk:
 
 def _totals(desk: Desk, message: Message) -> Talk:
     yield Reply(messages.positive())
-    yield Say(messages.status_information(_turnover_fields(desk)))
-    yield Say(messages.completion())
+    told = yield from _insist(messages.status_information(_turnover_fields(desk)))
+    yield Say(messages.completion() if told else messages.aborted(codes.NO_ANSWER))
 
 
 def _end_of_day(desk: Desk, message: Message) -> Talk:
     yield Reply(messages.positive())
     yield from _tell(desk, 0x17)
     yield Pause(0.5)
-    fields = _turnover_fields(desk)
-    answer = yield Say(messages.status_information(fields))
-    if answer is None or not answer.is_positive:
+    told = yield from _insist(messages.status_information(_turnover_fields(desk)))
+    if not told:
         yield Say(messages.aborted(codes.NO_ANSWER))
         return
     total = desk.store.turnover()

@@ -165,7 +165,8 @@ class SerialLink:
 
     T1 between bytes of a frame, then NAK. T2 from a frame to its ACK, then the frame is repeated; so it is after NAK.
     After ``repeats`` more tries the frame is given up. A frame that comes again before we sent one of our own, or so
-    soon after that nobody can have answered ours, is a repeat whose ACK was lost: it is acknowledged and dropped. Where
+    soon after that nobody can have answered ours, is a repeat whose ACK was lost: it is acknowledged and dropped, but
+    no more often than the peer may repeat, else a command that we left unanswered could never be given again. Where
     the answer itself comes without an ACK before it, the answer counts as one.
     """
 
@@ -176,6 +177,7 @@ class SerialLink:
         self._reader = FrameReader()
         self._waiting: deque[bytes] = deque()
         self._unacknowledged: bytes | None = None
+        self._is_handed_out = False
         self._repeats_left = 0
         self._ack_by: float | None = None
         self._byte_by: float | None = None
@@ -183,6 +185,7 @@ class SerialLink:
         self._last_received: bytes | None = None
         self._last_received_at = 0.0
         self._sent_since = False
+        self._repeats_dropped = 0
         self._out = bytearray()
 
     def reset(self) -> None:
@@ -235,6 +238,7 @@ class SerialLink:
         """Bytes to put on the line now."""
         out = bytes(self._out)
         self._out.clear()
+        self._is_handed_out = True
         return out
 
     def frame(self, message: bytes) -> bytes:
@@ -254,7 +258,8 @@ class SerialLink:
         return bool(self._waiting) or bool(self._out)
 
     def _take_signal(self, signal: int, now: float, events: list[LinkEvent]) -> None:
-        if self._unacknowledged is None:
+        if self._unacknowledged is None or not self._is_handed_out:
+            # Also a second signal for the frame before, which must not count for the next one.
             events.append(Oddity("stray_acknowledgement"))
         elif signal == ACK:
             self._acknowledged(now, events)
@@ -278,15 +283,19 @@ class SerialLink:
             events.append(Oddity("acknowledgement_missing"))
             self._acknowledged(now, events)
         self._last_received, self._last_received_at, self._sent_since = ended, now, False
+        self._repeats_dropped = 0
         try:
             events.append(Arrived(Apdu.decode(ended)))
         except MalformedMessage:
             events.append(Arrived(None))
 
     def _is_repeat(self, apdu: bytes, now: float) -> bool:
-        if apdu != self._last_received:
+        if apdu != self._last_received or self._repeats_dropped == self._repeats:
             return False
-        return not self._sent_since or now - self._last_received_at < self._t1_s
+        if self._sent_since and now - self._last_received_at >= self._t1_s:
+            return False
+        self._repeats_dropped += 1
+        return True
 
     def _acknowledged(self, now: float, events: list[LinkEvent]) -> None:
         message = self._unacknowledged
@@ -305,6 +314,7 @@ class SerialLink:
         if self._repeats_left:
             self._repeats_left -= 1
             self._out += self.frame(message)
+            self._is_handed_out = False
             self._ack_by = now + self._t2_s
             return
         self._unacknowledged = None
@@ -319,6 +329,7 @@ class SerialLink:
             return
         self._unacknowledged = self._waiting.popleft()
         self._repeats_left = self._repeats
+        self._is_handed_out = False
         self._ack_by = now + self._t2_s
         self._sent_since = True
         self._out += self.frame(self._unacknowledged)
