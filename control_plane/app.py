@@ -23,7 +23,7 @@ from control_plane.db.keyring import load_keyring
 from control_plane.discovery import modules_in
 from control_plane.events import Handlers
 from control_plane.http import problems
-from control_plane.http.middleware import RequestContext
+from control_plane.http.middleware import BodyLimit, RequestContext
 from control_plane.http.openapi import describe
 from control_plane.http.rate_limit import RateLimit
 from control_plane.live import LiveHub, PostgresLiveHub
@@ -74,7 +74,6 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        max_body_size=parts.settings.body_limit,
     )
     app.state.parts = parts
     app.state.rate_limit = RateLimit(parts.settings.rate_limit_per_minute)
@@ -86,6 +85,7 @@ def create_app(parts: Parts) -> FastAPI:
     describe(app)
     # The last one added is the outermost.
     app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)
+    app.add_middleware(BodyLimit, limit=parts.settings.body_limit)
     app.add_middleware(RequestContext)
     return app
 

@@ -172,6 +172,7 @@ def make_engine(url: str, *, keyring: Keyring, pool_size: int = 40) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "checkin", _end_sqlite)
     return engine
 
 
@@ -193,6 +194,12 @@ def _begin_sqlite(connection: Connection) -> None:
     driver: Any = connection.connection.driver_connection  # a sqlite3.Connection
     driver.execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
     driver.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _end_sqlite(connection: DBAPIConnection | None, _record: object) -> None:
+    # SQLite keeps a transaction open whose COMMIT failed, and SQLAlchemy takes it for ended.
+    if connection is not None and connection.in_transaction:
+        connection.rollback()
 
 
 def _compact_json(value: object) -> str:

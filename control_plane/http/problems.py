@@ -25,7 +25,8 @@ from protocols.errors import ProtocolError
 
 log = structlog.get_logger()
 
-API_PREFIX: Final = "/v1"
+#: Paths that are asked for by programs; the others are asked for by browsers.
+_FOR_PROGRAMS: Final = ("/v1/", "/healthz", "/readyz", "/metrics")
 _MEDIA_TYPE: Final = "application/problem+json"
 
 
@@ -128,7 +129,7 @@ async def _answer(request: Request, error: Exception) -> Response:
         level = log.warning if problem.retryable else log.error
         level("request_failed", code=problem.code, exc_info=error)
     render = getattr(request.app.state, "render_problem", None)
-    if render is not None and not request.url.path.startswith(API_PREFIX + "/"):
+    if render is not None and not request.url.path.startswith(_FOR_PROGRAMS):
         page: Response = await render(request, problem)
         page.headers.update(problem.headers)
         return page
