@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
 from sqlalchemy import Connection, Table, bindparam, select, text, tuple_, update
 
 from control_plane.db.unit_of_work import Transaction
@@ -24,12 +24,12 @@ from protocols.cloud.topics import Stream
 
 _INBOX: Final = BulkTable(INBOX, ("device_id", "stream", "epoch", "seq", "message_hash"))
 _CHUNK: Final = 500
+#: One parameter of JSON: much cheaper for the driver than arrays.
 _ADVANCE: Final = text("""
-UPDATE stream_cursor AS c SET upto = u.upto, last_hash = u.last_hash, beyond = u.beyond::jsonb,
+UPDATE stream_cursor AS c SET upto = u.upto, last_hash = u.last_hash, beyond = u.beyond,
   gap_since = u.gap_since, asked_at = u.asked_at, version = c.version + 1
-FROM unnest(:device_ids ::text[], :streams ::text[], :epochs ::int[], :versions ::int[], :uptos ::bigint[],
-  :hashes ::text[], :beyonds ::text[], :gaps ::timestamptz[], :asked ::timestamptz[])
-  AS u(device_id, stream, epoch, version, upto, last_hash, beyond, gap_since, asked_at)
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS u(device_id text, stream text, epoch int, version int,
+  upto bigint, last_hash text, beyond jsonb, gap_since timestamptz, asked_at timestamptz)
 WHERE c.device_id = u.device_id AND c.stream = u.stream AND c.epoch = u.epoch AND c.version = u.version
 """)
 _ADVANCE_ONE: Final = (
@@ -111,26 +111,11 @@ def save_cursors(db: Connection, kept: Sequence[tuple[CursorKey, Kept]]) -> None
     if fresh:
         values = [_values(key, one) | {"version": 1} for key, one in fresh]
         statement = upsert(db, CURSORS).values(values).on_conflict_do_nothing()
-        if db.execute(statement).rowcount != len(fresh):
+        if len(db.execute(statement.returning(CURSORS.c.version)).all()) != len(fresh):
             raise StaleCursor
     if known and is_postgres(db):
-        result = db.execute(
-            _ADVANCE,
-            {
-                "device_ids": [key.device_id for key, _ in known],
-                "streams": [key.stream for key, _ in known],
-                "epochs": [key.epoch for key, _ in known],
-                "versions": [one.version for _, one in known],
-                "uptos": [one.cursor.upto for _, one in known],
-                "hashes": [one.cursor.last_hash for _, one in known],
-                "beyonds": [
-                    json.dumps(one.cursor.beyond()) if one.cursor.has_gap else "[]"
-                    for _, one in known
-                ],
-                "gaps": [one.gap_since for _, one in known],
-                "asked": [one.asked_at for _, one in known],
-            },
-        )
+        rows = [_values(key, one) | {"version": one.version} for key, one in known]
+        result = db.execute(_ADVANCE, {"rows": msgspec.json.encode(rows).decode()})
         if result.rowcount != len(known):
             raise StaleCursor
     elif known:

@@ -15,12 +15,16 @@ _SHORTEST_CARD: Final = b"0" * 13
 #: Every digit becomes 0; what may stand between the digits of a card number is dropped.
 _DIGITS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else byte for byte in range(256))
 _SEPARATORS: Final = b" -\xc2\xa0"
+_BACKSLASH: Final = 0x5C
 
 
 def looks_harmless(payload: bytes) -> bool:
     """True when the data of a message certainly holds no card number and no escape; quick, and often enough."""
     data = payload[max(0, payload.find(b'"data":')) :]
-    return _SHORTEST_CARD not in data.translate(_DIGITS, _SEPARATORS) and b"\\u" not in data
+    # Looking for one byte is much faster than for two.
+    return _SHORTEST_CARD not in data.translate(_DIGITS, _SEPARATORS) and (
+        _BACKSLASH not in data or b"\\u" not in data
+    )
 
 
 def cleaned(value: T) -> tuple[T, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -80,6 +80,8 @@ _CAREFUL_BATCHES: Final = 32
 _ATTEMPTS: Final = 4
 
 _LEDGER: Final = BulkTable(TRANSACTIONS, DEVICE_COLUMNS)
+# Reading a member of an enum takes as long as a whole row of the ledger is worth, so once.
+_NEW, _DUPLICATE = Taken.NEW, Taken.DUPLICATE
 _ID, _EXTERNAL = DEVICE_COLUMNS.index("id"), DEVICE_COLUMNS.index("external_id")
 _HASH = DEVICE_COLUMNS.index("message_hash")
 _LENGTHS: Final = [
@@ -127,6 +129,15 @@ class _Device:
     boot: int = -1
     anchor_ms: int | None = None
 
+    _key: CursorKey | None = None
+
+    def key(self, stream: str, epoch: int) -> CursorKey:
+        """The key of a stream; the last one again, which it mostly is."""
+        key = self._key
+        if key is None or key.stream != stream or key.epoch != epoch:
+            key = self._key = CursorKey(self.id, stream, epoch)
+        return key
+
     def hear(self, boot: int, mono_ms: int, now_ms: int) -> None:
         """The least delayed message of a boot tells best when its clock began."""
         anchor = now_ms - mono_ms
@@ -145,6 +156,14 @@ class _Message(NamedTuple):
     device: _Device
     found: Read | Unreadable
     uplink: Uplink
+
+
+class _Payment(NamedTuple):
+    key: CursorKey
+    message: _Message
+    result: PaymentResult
+    row_id: str
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -169,8 +188,10 @@ class _Work:
     """What one transaction writes."""
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    #: What stands behind each of ``rows``.
+    payments: list[_Payment] = field(default_factory=list)
+    #: Of payments whose session is known here.
     results: list[ReportedResult] = field(default_factory=list)
-    owners: list[tuple[CursorKey, _Message]] = field(default_factory=list)
     steps: list[ReportedStep] = field(default_factory=list)
     command_results: list[ReportedCommandResult] = field(default_factory=list)
     hashes: list[tuple[str, str, int, int, str]] = field(default_factory=list)
@@ -206,7 +227,7 @@ class Intake:
         Messages of devices that may not speak are left out without an answer: they stay in the devices' outboxes.
         """
         began = time.monotonic()
-        answers = self._take_in(messages, attempt=1)
+        answers = self._take_in(messages)
         metrics.BATCH_SECONDS.observe(time.monotonic() - began)
         return answers
 
@@ -215,30 +236,43 @@ class Intake:
         for device in self._devices.values():
             device.known_until = 0.0
 
-    def _take_in(
-        self, messages: Sequence[Uplink], *, attempt: int, fit: bool = False
-    ) -> list[Answer]:
-        careful = self._careful > 0 or attempt > 1
+    def _take_in(self, messages: Sequence[Uplink], *, fit: bool = False) -> list[Answer]:
+        for _ in range(_ATTEMPTS):
+            outcome = self._attempt(messages, fit=fit)
+            if not isinstance(outcome, Exception):
+                return outcome
+            if trouble_of(outcome) is Trouble.DATA:
+                return self._divide(messages, outcome, fit=fit)
+            self._careful = _CAREFUL_BATCHES
+        # Somebody else takes in the same streams all the time; nothing is wrong with the messages.
+        raise IntakeAway
+
+    def _attempt(
+        self,
+        messages: Sequence[Uplink],
+        *,
+        fit: bool,
+        spoil: Callable[[_Batch], _Batch] | None = None,
+    ) -> list[Answer] | Exception:
+        """One transaction; the error when it was undone by data or a conflict. Raises IntakeAway."""
         self._careful = max(0, self._careful - 1)
         batch: _Batch | None = None
         try:
             batch = self._sort(messages)
+            if spoil:
+                batch = spoil(batch)
             with self._database.connection() as db:
-                work, answers = self._write(db, batch, careful=careful, fit=fit)
+                work, answers = self._write(db, batch, careful=self._careful > 0, fit=fit)
         except Exception as error:
-            # The one place where any failure of a database is looked at; what is none goes on.
             if batch is not None:
                 self._forget(batch)
             match trouble_of(error):
-                case Trouble.CONFLICT if attempt < _ATTEMPTS:
-                    self._careful = _CAREFUL_BATCHES
-                    return self._take_in(messages, attempt=attempt + 1, fit=fit)
-                case Trouble.DATA | Trouble.CONFLICT:
-                    return self._divide(messages, error, fit=fit)
                 case Trouble.AWAY:
                     raise IntakeAway from error
-                case _:
+                case None:
                     raise
+                case _:
+                    return error
         self._count(batch, work)
         return answers
 
@@ -247,28 +281,17 @@ class Intake:
         if len(messages) > 1:
             half = len(messages) // 2
             return [
-                *self._take_in(messages[:half], attempt=1, fit=fit),
-                *self._take_in(messages[half:], attempt=1, fit=fit),
+                *self._take_in(messages[:half], fit=fit),
+                *self._take_in(messages[half:], fit=fit),
             ]
         if not fit:
-            return self._take_in(messages, attempt=1, fit=True)
-        log.error("message_not_storable", device_id=messages[0].device_id, reason=str(error)[:500])
-        return self._set_aside(messages[0], str(error))
-
-    def _set_aside(self, uplink: Uplink, reason: str) -> list[Answer]:
-        batch = self._sort([uplink])
-        spoiled = _Batch(batch.received)
-        for key, messages in batch.streams.items():
-            spoiled.streams[key] = [
-                message._replace(
-                    found=Unreadable(f"not storable: {reason[:300]}", message.digest, None)
-                )
-                for message in messages
-            ]
-        with self._database.connection() as db:
-            work, answers = self._write(db, spoiled, careful=True, fit=True)
-        self._count(spoiled, work)
-        return answers
+            return self._take_in(messages, fit=True)
+        reason = f"not storable: {str(error).splitlines()[0][:300]}"
+        log.error("message_not_storable", device_id=messages[0].device_id, reason=reason)
+        outcome = self._attempt(messages, fit=True, spoil=lambda batch: _spoiled(batch, reason))
+        if isinstance(outcome, Exception):
+            raise IntakeAway from outcome
+        return outcome
 
     # --- before the transaction --------------------------------------------------------------------------------
 
@@ -292,7 +315,7 @@ class Intake:
                 envelope = found.envelope
                 device.hear(envelope.boot, envelope.mono_ms, now_ms)
                 batch.masked += found.masked
-                key = CursorKey(device.id, envelope.stream, envelope.epoch)
+                key = device.key(envelope.stream, envelope.epoch)
                 message = _Message(envelope.seq, envelope.prev, found.digest, device, found, uplink)
             elif found.head is None:  # type: ignore[union-attr]  # it is not Read
                 batch.hopeless.append((device, uplink, found))  # type: ignore[arg-type]
@@ -417,16 +440,16 @@ class Intake:
         if len(messages) > 1:
             messages.sort(key=_by_seq)
         for message in messages:
-            match cursor.take(message.seq, message.prev, message.digest):
-                case Taken.NEW:
-                    work.new += 1
-                    self._take_message(work, batch, key, message)
-                case Taken.DUPLICATE:
-                    work.duplicates += 1
-                    work.seen_before.append((_sighting(key, message), message))
-                case Taken.NOT_NOW:
-                    work.not_now += 1
-                    continue
+            taken = cursor.take(message.seq, message.prev, message.digest)
+            if taken is _NEW:
+                work.new += 1
+                self._take_message(work, batch, key, message)
+            elif taken is _DUPLICATE:
+                work.duplicates += 1
+                work.seen_before.append((_sighting(key, message), message))
+            else:
+                work.not_now += 1
+                continue
             if message.seq > cursor.upto:
                 work.beyond[key].append(message.seq)
 
@@ -459,8 +482,7 @@ class Intake:
                     original_id=None,
                 )
             )
-            work.results.append(ReportedResult(device.id, device.merchant_id, row_id, at, data))
-            work.owners.append((key, message))
+            work.payments.append(_Payment(key, message, data, row_id, at))
             return
         work.hashes.append((*key, message.seq, message.digest))
         match data:
@@ -511,24 +533,25 @@ class Intake:
     def _write_ledger(
         self, db: Connection, work: _Work, batch: _Batch, *, careful: bool, fit: bool
     ) -> None:
-        refused = self._not_their_sessions(db, work)
+        owners = payments.devices_of(db, [one.result.session_id for one in work.payments])
+        refused = {
+            at: "not_its_session"
+            for at, one in enumerate(work.payments if owners else ())
+            if owners.get(one.result.session_id, one.key.device_id) != one.key.device_id
+        }
         if careful:
             refused |= self._already_there(db, work)
         if refused:
             self._refuse_rows(work, batch, refused)
         self._link_originals(db, work)
-        rows = [_fitted(row) for row in work.rows] if fit else work.rows
-        _LEDGER.write(db, rows)
-
-    def _not_their_sessions(self, db: Connection, work: _Work) -> dict[int, str]:
-        owners = payments.devices_of(db, [one.result.session_id for one in work.results])
-        if not owners:
-            return {}
-        return {
-            at: "not_its_session"
-            for at, one in enumerate(work.results)
-            if owners.get(one.result.session_id, one.device_id) != one.device_id
-        }
+        _LEDGER.write(db, [_fitted(row) for row in work.rows] if fit else work.rows)
+        work.results = [
+            ReportedResult(
+                one.key.device_id, one.message.device.merchant_id, one.row_id, one.at, one.result
+            )
+            for one in (work.payments if owners else ())
+            if one.result.session_id in owners
+        ]
 
     def _already_there(self, db: Connection, work: _Work) -> dict[int, str]:
         ids = [row[_ID] for row in work.rows]
@@ -548,7 +571,7 @@ class Intake:
     def _refuse_rows(self, work: _Work, batch: _Batch, refused: dict[int, str]) -> None:
         """Take rows out again; those with a reason go to quarantine, the others are there already."""
         for at, code in refused.items():
-            key, message = work.owners[at]
+            key, message = work.payments[at][:2]
             if code:
                 found = Unreadable(_REASONS[code], message.digest, None)
                 self._quarantine(
@@ -556,15 +579,15 @@ class Intake:
                 )
         keep = [at for at in range(len(work.rows)) if at not in refused]
         work.rows = [work.rows[at] for at in keep]
-        work.results = [work.results[at] for at in keep]
+        work.payments = [work.payments[at] for at in keep]
 
     def _link_originals(self, db: Connection, work: _Work) -> None:
-        back = [one.result.session_id for one in work.results if one.result.kind != "sale"]
+        back = [one.result.session_id for one in work.payments if one.result.kind != "sale"]
         if not back:
             return
         originals = payments.originals_of(db, back)
         column = DEVICE_COLUMNS.index("original_id")
-        for at, one in enumerate(work.results):
+        for at, one in enumerate(work.payments):
             if original := originals.get(one.result.session_id):
                 row = work.rows[at]
                 work.rows[at] = (*row[:column], original, *row[column + 1 :])
@@ -775,6 +798,15 @@ _REASONS: Final = {
     "session_twice": "A second result came for a payment that already had one; the first one stands.",
     "not_its_session": "A device reported the result of a payment that belongs to another device.",
 }
+
+
+def _spoiled(batch: _Batch, reason: str) -> _Batch:
+    """The batch with nothing in its messages but their keys."""
+    streams = {
+        key: [one._replace(found=Unreadable(reason, one.digest, None)) for one in messages]
+        for key, messages in batch.streams.items()
+    }
+    return _Batch(batch.received, streams, heard=batch.heard)
 
 
 def _by_seq(message: _Message) -> int:

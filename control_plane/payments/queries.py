@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ARRAY, ColumnElement, Row, Select, String, any_, func, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Row, Select, String, any_, func, literal, select, text
 
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
@@ -34,6 +34,11 @@ _SESSION_VIEWS: Final = select(*_SESSION_COLUMNS).select_from(
 )
 _STEP_VIEWS: Final = select(*(STEPS.c[one.name] for one in fields(StepView)))
 _COMMAND_VIEWS: Final = select(*(COMMANDS.c[one.name] for one in fields(CommandView)))
+
+
+_DEVICES_OF: Final = text(
+    "SELECT id, device_id FROM tap_session WHERE id = ANY(string_to_array(:ids, ','))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +286,12 @@ def devices_of(db: Transaction, session_ids: Collection[str]) -> dict[str, str]:
     """Which device each of these sessions belongs to; those that are not known here are left out."""
     if not session_ids:
         return {}
-    rows = db.execute(select(SESSIONS.c.id, SESSIONS.c.device_id).where(_among(db, session_ids)))
+    if is_postgres(db):
+        # Ids hold no comma; one text is much cheaper for the driver than an array.
+        rows = db.execute(_DEVICES_OF, {"ids": ",".join(session_ids)})
+    else:
+        among = _among(db, session_ids)
+        rows = db.execute(select(SESSIONS.c.id, SESSIONS.c.device_id).where(among))
     return {row.id: row.device_id for row in rows}
 
 
