@@ -1,8 +1,8 @@
 """What a reader's own books say about a payment whose answer was lost. Pure: asking the reader is `agent.payment`'s.
 
 A reader remembers its last payment and the totals of its day. Both are noted before the money command (`Baseline`);
-what they say afterwards is compared with that. The last payment decides when it is plainly ours or plainly an older one;
-the totals decide otherwise, and may contradict. What neither can tell is for a person.
+what they say afterwards is compared with that. The last payment decides when it is plainly ours or plainly older; the
+totals decide otherwise, and may contradict. What neither can tell is for a person.
 """
 
 from __future__ import annotations

@@ -392,7 +392,7 @@ class Reader:
     def _objection(self, command: ReaderCommand) -> str:
         """Why a command cannot be given now; empty when it can."""
         state, reason = self._status.state, self._status.reason
-        if state in {ReaderState.READY, ReaderState.BUSY}:
+        if state is ReaderState.READY:
             return ""
         if state is ReaderState.LOCKED and not isinstance(command, MONEY_COMMANDS):
             return ""
@@ -475,7 +475,7 @@ class Reader:
                 # It may have restarted and forgotten us, or be locked now: register and ask before anything else.
                 self._is_registered = False
                 self._heartbeat_at = self._clock.elapsed()
-                self._become(ReaderState.STARTING, finished.text)
+                self._become_fit()
             case _:
                 self._become_fit()
 
