@@ -75,6 +75,14 @@ class PaymentDesk:
         """Stop listening to the reader."""
         self._stop_watching()
 
+    async def prepare(self) -> str:
+        """Look into the reader's books unless they are known, so that the next payment begins without asking.
+
+        Returns why the reader cannot be asked, or nothing. Raises ReaderBusy.
+        """
+        books = self._remembered() or await self._read_books()
+        return books if isinstance(books, str) else ""
+
     async def take(
         self,
         request: PaymentRequest,
@@ -90,14 +98,9 @@ class PaymentDesk:
         by `settle` with the same baseline until that decides. Raises ReaderBusy while another command runs there.
         """
         cancel = cancel or asyncio.Event()
-        books = self._remembered()
-        if books is None:
-            asked = await self._read_books()
-            if isinstance(asked, str):
-                return _not_begun(
-                    "failed", request, f"The reader cannot take a payment now: {asked}."
-                )
-            books = asked
+        books = self._remembered() or await self._read_books()
+        if isinstance(books, str):
+            return _not_begun("failed", request, f"The reader cannot take a payment now: {books}.")
         now = self._clock.elapsed()
         await on_begin(books.baseline(request, now, is_fresh=now - books.read_at < _FRESH_S))
         if cancel.is_set():
