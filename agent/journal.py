@@ -20,7 +20,7 @@ import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
@@ -61,16 +61,16 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_pending ON outbox (stream, epoch, seq) WHERE acked_at IS NULL;
 CREATE INDEX outbox_acked ON outbox (acked_at) WHERE acked_at IS NOT NULL;
 CREATE TABLE command (
-  id TEXT PRIMARY KEY, kind TEXT NOT NULL, phase TEXT NOT NULL, received_at INTEGER NOT NULL,
-  epoch INTEGER, seq INTEGER
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, received_at INTEGER NOT NULL, epoch INTEGER, seq INTEGER
 ) WITHOUT ROWID;
+CREATE INDEX command_unfinished ON command (id) WHERE seq IS NULL;
 CREATE INDEX command_age ON command (received_at);
 CREATE TABLE session (
-  id TEXT PRIMARY KEY, reader_id TEXT NOT NULL, command_id TEXT NOT NULL, phase TEXT NOT NULL,
-  request BLOB NOT NULL, baseline BLOB, began_ms INTEGER, cancels TEXT NOT NULL DEFAULT '[]',
-  recorded_at INTEGER NOT NULL, outcome TEXT
+  id TEXT PRIMARY KEY, reader_id TEXT NOT NULL, command_id TEXT NOT NULL, request BLOB NOT NULL,
+  recorded_at INTEGER NOT NULL, baseline BLOB, began_ms INTEGER, cancels TEXT NOT NULL DEFAULT '[]',
+  outcome TEXT
 ) WITHOUT ROWID;
-CREATE INDEX session_open ON session (reader_id) WHERE outcome IS NULL;
+CREATE INDEX session_undecided ON session (id) WHERE outcome IS NULL;
 CREATE INDEX session_age ON session (recorded_at);
 CREATE TABLE reader (key TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -143,7 +143,7 @@ class Transaction:
 class _Task:
     work: Callable[[Transaction], object]
     writes: bool
-    done: asyncio.Future[object]
+    done: asyncio.Future[Any]  # of what `work` returns
     result: object = None
     error: BaseException | None = None
     afterwards: list[Callable[[], None]] = field(default_factory=list)
@@ -228,7 +228,11 @@ class Journal:
         What `change` raises undoes this change alone. Raises JournalUnwritable or JournalDamaged; then nothing of it
         was stored. A caller that is cancelled meanwhile does not undo it.
         """
-        return await self._ask(change, writes=True)
+        return await self.submit(change)
+
+    def submit(self, change: Callable[[Transaction], T]) -> asyncio.Future[T]:
+        """Like `write`, for a caller that goes on at once: changes are stored in the order they were handed in."""
+        return self._ask(change, writes=True)
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query that changes nothing; it sees every change that was handed in before."""
@@ -263,12 +267,12 @@ class Journal:
 
         return await self.write(begin)
 
-    async def _ask(self, work: Callable[[Transaction], T], *, writes: bool) -> T:
+    def _ask(self, work: Callable[[Transaction], T], *, writes: bool) -> asyncio.Future[T]:
         if self._loop is None:
             raise RuntimeError("the journal was not started")
-        done: asyncio.Future[object] = self._loop.create_future()
+        done: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Task(work, writes, done))
-        return await done  # type: ignore[return-value]  # the future holds what `work` returned
+        return done
 
     # --- the thread ------------------------------------------------------------------------------------------
 

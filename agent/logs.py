@@ -1,0 +1,83 @@
+"""The agent's log: structured events on standard error, without secrets and without card numbers.
+
+Import this before anything else that imports structlog.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, Literal
+
+# structlog takes rich for its tracebacks wherever it finds it, which costs 20 MiB; the agent prints plain ones.
+_had_rich = "rich" in sys.modules
+if not _had_rich:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # makes the import fail, as documented by Python
+import structlog  # noqa: E402 (see above)
+
+if not _had_rich:
+    del sys.modules["rich"]
+
+from protocols.readers.emv import contains_card_number, redact_card_numbers  # noqa: E402
+from protocols.secret import HIDDEN  # noqa: E402
+
+LogFormat = Literal["json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_LEVELS: Final[dict[LogLevel, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_SECRET_NAMES: Final = re.compile(r"(?i)password|secret|token|private|code$")
+#: Fields named `code` that are numbers or words of a protocol, not credentials.
+_PLAIN_NAMES: Final = frozenset({"code", "result_code", "error_code", "reject_code"})
+
+
+def configure_logs(form: LogFormat = "json", level: LogLevel = "info") -> None:
+    """Set structlog up; may be called again."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    before: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([structlog.processors.format_exc_info] if form == "json" else []),
+        redact,
+    ]
+    structlog.configure(
+        processors=[*before, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def redact(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A structlog processor: fields with telling names are hidden, card numbers masked, wherever they stand."""
+    for name, value in event.items():
+        if name == "exc_info":
+            continue
+        event[name] = _clean(name, value)
+    return event
+
+
+def _clean(name: str, value: object) -> object:
+    if name not in _PLAIN_NAMES and _SECRET_NAMES.search(name):
+        return HIDDEN
+    match value:
+        case bool() | None | float():
+            return value
+        case int():
+            return redact_card_numbers(str(value)) if contains_card_number(str(value)) else value
+        case str():
+            return redact_card_numbers(value)
+        case Mapping():
+            return {str(key): _clean(str(key), one) for key, one in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_clean("", one) for one in value]
+        case _:
+            return redact_card_numbers(str(value))

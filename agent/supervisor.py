@@ -1,0 +1,326 @@
+"""Keeps every configured reader running: one task each, started again after a crash, without harm to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+import structlog
+
+from agent.config import ConfigUnreadable, ReaderConfig
+from agent.errors import AddressUnreadable
+from agent.payment import PaymentDesk
+from agent.readers.connecting import reader_for
+from agent.readers.reader import ReaderState, ReaderStatus
+from agent.tap import ReaderSlot
+from agent.timekeeping import rfc3339
+from firmware_profiles import ProfileError, load_profile
+from protocols.cloud.events import DeviceEvent, ReportedReader
+from protocols.errors import ProtocolError
+from protocols.ids import new_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from agent.clock import Clock
+    from agent.journal import Journal, Transaction
+    from agent.readers.reader import Reader
+    from agent.spool import Position, Spool
+    from agent.tap import Taps
+    from agent.timekeeping import DeviceTime
+    from firmware_profiles import ReaderProfile
+    from protocols.cloud.events import StreamData
+    from protocols.readers.protocol import Identity
+
+log = structlog.get_logger()
+
+FIRST_RESTART_S: Final = 1.0
+LONGEST_RESTART_S: Final = 60.0
+#: A misconfigured reader is looked at again this seldom: a file may have been put in place.
+_MISFIT_AGAIN_S: Final = 60.0
+#: A plug that is loose is told once in this time.
+_TOLD_AGAIN_S: Final = 30.0
+
+Severity = Literal["info", "warning", "error"]
+
+
+#: Of a reader that cannot even be started.
+_MISFIT: Final = ReaderStatus(ReaderState.FAILING)
+
+
+@dataclass(slots=True)
+class _Place:
+    """One configured reader and what is known about who stands there."""
+
+    config: ReaderConfig
+    reader_id: str = ""
+    slot: ReaderSlot | None = None
+    profile: ReaderProfile | None = None
+    misfit: str = ""
+    """Why it cannot even be started."""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    since_ts: str = ""
+    seen: tuple[str, str, str] = ("", "", "")
+    told_at: float = float("-inf")
+    was_ready: bool = False
+
+
+class Supervisor:
+    """Runs the readers of this device."""
+
+    def __init__(
+        self,
+        configs: Sequence[ReaderConfig],
+        journal: Journal,
+        spool: Spool,
+        taps: Taps,
+        time: DeviceTime,
+        clock: Clock,
+        *,
+        changed: Callable[[], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._places = [_Place(config) for config in configs]
+        self._journal = journal
+        self._spool = spool
+        self._taps = taps
+        self._time = time
+        self._clock = clock
+        self._changed = changed
+        self._jitter = jitter
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for place in self._places:
+                group.create_task(self._keep(place))
+                group.create_task(self._mind(place))
+
+    def reported(self) -> list[ReportedReader]:
+        """Every reader as it is now."""
+        return [_report(place) for place in self._places if place.reader_id]
+
+    # --- running -----------------------------------------------------------------------------------------------
+
+    async def _keep(self, place: _Place) -> None:
+        """Run one reader; whatever it does, it is started again."""
+        pause_s = 0.0
+        while True:
+            started_at = self._clock.elapsed()
+            try:
+                reader = self._connect(place)
+            except (ConfigUnreadable, AddressUnreadable, ProfileError, ProtocolError) as misfit:
+                self._note_misfit(place, str(misfit))
+                await asyncio.sleep(_MISFIT_AGAIN_S)
+                continue
+            place.misfit = ""
+            stop_watching = reader.watch(lambda _: place.news.set())
+            place.news.set()
+            try:
+                await reader.run()
+            except Exception:
+                # One reader's crash is its own; its payment, if one ran, was told that the answer is lost.
+                log.exception("reader_crashed", reader=place.config.name)
+                self._tell(_crashed(place))
+            finally:
+                stop_watching()
+            if self._clock.elapsed() - started_at > LONGEST_RESTART_S:
+                pause_s = 0.0
+            pause_s = min(max(FIRST_RESTART_S, pause_s * 2), LONGEST_RESTART_S)
+            await asyncio.sleep(pause_s * (0.5 + self._jitter() / 2))
+
+    def _note_misfit(self, place: _Place, reason: str) -> None:
+        log.error("reader_misconfigured", reader=place.config.name, reason=reason)
+        place.misfit = reason
+        place.news.set()
+
+    def _connect(self, place: _Place) -> Reader:
+        """Raises ConfigUnreadable, AddressUnreadable, ProfileError, ProtocolError."""
+        config = place.config
+        place.profile = load_profile(config.profile)
+        reader = reader_for(
+            place.profile,
+            config.address,
+            currency=config.currency,
+            password=config.secret(),
+            clock=self._clock,
+        )
+        desk = PaymentDesk(reader, clock=self._clock)
+        if place.slot is None:
+            place.slot = ReaderSlot(config.name, desk)
+        else:
+            place.slot.desk.close()
+            place.slot.desk = desk
+        return reader
+
+    # --- watching ----------------------------------------------------------------------------------------------
+
+    async def _mind(self, place: _Place) -> None:
+        """Whenever a reader's status changes: who is it, is its id known, and does anybody need to hear of it."""
+        while True:
+            await place.news.wait()
+            place.news.clear()
+            try:
+                await self._look(place)
+            except Exception:
+                log.exception("reader_watch_fault", reader=place.config.name)
+
+    async def _look(self, place: _Place) -> None:
+        status = place.slot.desk.reader.status if place.slot and not place.misfit else _MISFIT
+        if place.seen != (status.state.value, status.reason, place.misfit):
+            place.seen = (status.state.value, status.reason, place.misfit)
+            place.since_ts = rfc3339(self._time.now())
+        await self._identify(place, status.identity)
+        if place.slot is not None:
+            await self._notice_plug(place, place.slot, status)
+        self._changed()
+
+    async def _identify(self, place: _Place, identity: Identity) -> None:
+        """Learn the id of who stands here. Only a change is written."""
+        name = place.config.name
+        keys = _keys(place.profile.profile.vendor if place.profile else "", identity)
+        reader_id = await self._journal.read(lambda db: _lookup(db, name, keys))
+        if reader_id is None or reader_id != place.reader_id:
+            others = {other.reader_id for other in self._places if other is not place}
+            reader_id = await self._journal.write(lambda tx: _resolve(tx, name, keys, others))
+        if reader_id != place.reader_id:
+            log.info("reader_identified", reader=name, reader_id=reader_id)
+            place.reader_id = reader_id
+        if place.slot is not None:
+            self._taps.assign(place.slot, reader_id)
+
+    async def _notice_plug(self, place: _Place, slot: ReaderSlot, status: ReaderStatus) -> None:
+        is_ready = status.state is ReaderState.READY
+        if is_ready and not place.was_ready:
+            place.was_ready = True
+            self._tell_plug(place, "reader.connected", "info", "It is connected and ready.")
+            self._taps.prepare(slot)
+        elif status.state is ReaderState.DISCONNECTED and place.was_ready:
+            place.was_ready = False
+            self._tell_plug(place, "reader.disconnected", "warning", status.reason)
+
+    def _tell_plug(self, place: _Place, kind: str, severity: Severity, text: str) -> None:
+        now = self._clock.elapsed()
+        if now - place.told_at < _TOLD_AGAIN_S and kind == "reader.connected":
+            return
+        place.told_at = now
+        self._tell(_event(place, kind, severity, text))
+
+    def _tell(self, event: StreamData) -> None:
+        self._journal.submit(lambda tx: self._spool.append(tx, event)).add_done_callback(_ignore)
+
+
+def _ignore(stored: asyncio.Future[Position]) -> None:
+    """An event that could not be stored is in the log of the journal's own trouble."""
+    if not stored.cancelled():
+        stored.exception()
+
+
+# --- who is who ------------------------------------------------------------------------------------------------
+
+
+def _keys(vendor: str, identity: Identity) -> list[str]:
+    """What a reader can be recognised by, the surest first."""
+    found = []
+    if identity.serial_number:
+        found.append(f"serial:{vendor}:{identity.serial_number}")
+    if identity.terminal_id:
+        found.append(f"terminal:{vendor}:{identity.terminal_id}")
+    return found
+
+
+def _lookup(db: sqlite3.Connection, name: str, keys: Sequence[str]) -> str | None:
+    """The id under which all of these stand; `None` when something is new or they disagree."""
+    ids = {_id_of(db, key) for key in (f"name:{name}", *keys)}
+    return ids.pop() if len(ids) == 1 else None
+
+
+def _resolve(tx: Transaction, name: str, keys: Sequence[str], taken: set[str]) -> str:
+    """The id of whoever stands at a place now: a reader that moved keeps its id, another reader gets another.
+
+    `taken`: ids of the readers at other places; two with the same number on their label are two all the same.
+    """
+    by_name = f"name:{name}"
+    recognised = next((found for key in keys if (found := _id_of(tx.db, key))), None)
+    stood_here = _id_of(tx.db, by_name)
+    if recognised is not None and recognised not in taken:
+        reader_id = recognised
+    elif stood_here is not None and (
+        not keys or recognised is not None or not _is_recognisable(tx.db, stood_here)
+    ):
+        reader_id = stood_here
+    else:
+        reader_id = new_id("rd")
+    for key in (by_name, *keys):
+        if key == by_name or _id_of(tx.db, key) not in taken:
+            tx.db.execute("INSERT OR REPLACE INTO reader VALUES (?, ?)", (key, reader_id))
+    return reader_id
+
+
+def _id_of(db: sqlite3.Connection, key: str) -> str | None:
+    row = db.execute("SELECT id FROM reader WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _is_recognisable(db: sqlite3.Connection, reader_id: str) -> bool:
+    return (
+        db.execute(
+            "SELECT 1 FROM reader WHERE id = ? AND key NOT LIKE 'name:%'", (reader_id,)
+        ).fetchone()
+        is not None
+    )
+
+
+# --- what is told ----------------------------------------------------------------------------------------------
+
+
+def _report(place: _Place) -> ReportedReader:
+    config = place.config
+    if place.slot is None or place.misfit:
+        return ReportedReader(
+            reader_id=place.reader_id,
+            name=config.name,
+            profile=config.profile,
+            address=config.address,
+            state="failing",
+            reason=place.misfit[:200],
+            since_ts=place.since_ts,
+        )
+    reader = place.slot.desk.reader
+    identity = reader.status.identity
+    return ReportedReader(
+        reader_id=place.reader_id,
+        name=config.name,
+        profile=config.profile,
+        address=config.address,
+        state=reader.status.state.value,
+        reason=reader.status.reason[:200],
+        vendor=place.profile.profile.vendor if place.profile else None,
+        model=identity.model,
+        serial_number=identity.serial_number,
+        terminal_id=identity.terminal_id,
+        software_version=identity.software_version,
+        since_ts=place.since_ts,
+        health={name: str(count) for name, count in sorted(reader.counts.items())},
+    )
+
+
+def _event(place: _Place, kind: str, severity: Severity, text: str) -> DeviceEvent:
+    return DeviceEvent(
+        kind=kind,
+        severity=severity,
+        reader_id=place.reader_id or None,
+        text=f"{place.config.name}: {text}"[:2000],
+    )
+
+
+def _crashed(place: _Place) -> DeviceEvent:
+    return _event(
+        place,
+        "reader.crashed",
+        "error",
+        "The part of the agent that drives it failed and was started again; the log has the details.",
+    )
