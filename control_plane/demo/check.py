@@ -1,0 +1,254 @@
+"""Proves the shop: sells through the public API on every terminal, then compares the ledger with their own books."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import httpx2
+
+from control_plane.demo.stage import ShownReader, Stage, Terminal
+
+_SALE_S: Final = 25.0
+_BOOKS_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One sale to make, and how it must end."""
+
+    name: str
+    amount_minor: int
+    ends: str
+    #: Told to the terminal before; else the amount tells the story.
+    script: str = ""
+    cancel_at: str = ""
+    decided_by: tuple[str, ...] = ("answer",)
+
+
+#: The last two digits choose what the simulated terminals do (``omnitill-agent simulate --help``).
+STORIES: Final = (
+    Story("approved", 12_34, "approved"),
+    Story("declined", 20_05, "declined"),
+    Story("cancelled", 30_30, "cancelled", script="no_card", cancel_at="waiting_for_card"),
+    Story("lost_answer", 40_97, "approved", decided_by=("recall", "totals", "reader_status")),
+)
+
+
+@dataclass(slots=True)
+class Sale:
+    """One sale as it went."""
+
+    story: str
+    amount_minor: int
+    session_id: str = ""
+    state: str = ""
+    decided_by: str = ""
+    explanation: str = ""
+    steps: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Sum:
+    """Standing payments: how many, and what they come to."""
+
+    count: int
+    sum_minor: int
+
+
+@dataclass(slots=True)
+class TerminalReport:
+    """What was sold on one terminal, by the ledger and by its own books."""
+
+    name: str
+    line: str
+    reader_id: str
+    sales: list[Sale] = field(default_factory=list)
+    ledger: Sum | None = None
+    books: Sum | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that was found out; ``failures`` are sentences."""
+
+    terminals: list[TerminalReport] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"ok": not self.failures, **asdict(self)}
+
+
+class Failed(Exception):
+    """Something is not as it must be. The text is a sentence."""
+
+
+def check(stage: Stage, say: Callable[[str], None]) -> Report:
+    """Make every story's sale on every terminal, the terminals side by side; then compare the books."""
+    report = Report()
+    readers = stage.wait_until_ready()
+    key = stage.make_api_key().reveal()
+    with httpx2.Client(
+        base_url=stage.url, headers={"Authorization": f"Bearer {key}"}, timeout=_SALE_S
+    ) as api:
+        pairs = list(zip(stage.terminals, readers, strict=True))
+        with ThreadPoolExecutor(len(pairs)) as pool:
+            tasks = [pool.submit(_sell_on, api, *pair, report, say) for pair in pairs]
+            for task in tasks:
+                task.result()
+        for terminal, found in zip(stage.terminals, report.terminals, strict=True):
+            _compare(api, terminal, found, report)
+    return report
+
+
+def _sell_on(
+    api: httpx2.Client,
+    terminal: Terminal,
+    reader: ShownReader,
+    report: Report,
+    say: Callable[[str], None],
+) -> None:
+    found = TerminalReport(terminal.name, terminal.line, reader.id)
+    report.terminals.append(found)
+    for story in STORIES:
+        sale = Sale(story.name, story.amount_minor)
+        found.sales.append(sale)
+        try:
+            _sell(api, terminal, reader, story, sale)
+        except (Failed, httpx2.HTTPError) as failure:
+            report.failures.append(f"{terminal.name}, {story.name}: {failure}")
+        say(
+            f"{terminal.name}: {story.name} ended {sale.state or 'nowhere'} in {sale.seconds:.1f} s"
+        )
+
+
+def _sell(
+    api: httpx2.Client, terminal: Terminal, reader: ShownReader, story: Story, sale: Sale
+) -> None:
+    if story.script:
+        _trick(terminal, "script", script=story.script)
+    began = time.monotonic()
+    session = _start(api, reader, story)
+    sale.session_id = session["id"]
+    for event, told in _follow(api, sale.session_id):
+        if event == "step":
+            sale.steps.append(told["kind"])
+            if told["kind"] == story.cancel_at and story.cancel_at:
+                _answer(api.post(f"/v1/sessions/{sale.session_id}/cancel"))
+        else:
+            session = told
+    sale.seconds = round(time.monotonic() - began, 2)
+    sale.state, sale.explanation = session["state"], session["explanation"]
+    sale.decided_by = session["decided_by"] or ""
+    if sale.state != story.ends:
+        raise Failed(f"ended as {sale.state}, not as {story.ends}. {sale.explanation}".strip())
+    if sale.decided_by not in story.decided_by:
+        raise Failed(f"was decided by {sale.decided_by or 'nothing'}, not by {story.decided_by}")
+
+
+def _start(api: httpx2.Client, reader: ShownReader, story: Story) -> Any:
+    """A terminal that was cut off is busy with itself for a moment: a retryable refusal is retried."""
+    deadline = time.monotonic() + _SALE_S
+    wish = {
+        "reader_id": reader.id,
+        "amount_minor": story.amount_minor,
+        "currency": "EUR",
+        "reference": f"check {story.name}",
+    }
+    while True:
+        answer = api.post(
+            "/v1/sessions",
+            json=wish,
+            headers={"Idempotency-Key": f"check-{reader.id}-{story.name}"},
+        )
+        if answer.is_success or not answer.json().get("retryable") or time.monotonic() > deadline:
+            return _answer(answer)
+        time.sleep(0.1)
+
+
+def _follow(api: httpx2.Client, session_id: str) -> Iterator[tuple[str, Any]]:
+    """Events of the session's stream to its end. Raises Failed when it takes too long."""
+    deadline = time.monotonic() + _SALE_S
+    with api.stream("GET", f"/v1/sessions/{session_id}/events") as answer:
+        if not answer.is_success:
+            answer.read()
+            _answer(answer)
+        event = ""
+        for line in answer.iter_lines():
+            if time.monotonic() > deadline:
+                break
+            name, _, value = line.partition(": ")
+            if name == "event":
+                event = value
+            elif name == "data":
+                yield event, json.loads(value)
+                if event == "end":
+                    return
+    raise Failed(f"had not ended after {_SALE_S:.0f} s")
+
+
+def _compare(api: httpx2.Client, terminal: Terminal, found: TerminalReport, report: Report) -> None:
+    """The ledger against the terminal's own books, to the cent; and every session in it exactly once."""
+    rows = _ledger(api, found.reader_id)
+    seen = Counter(row["session_id"] for row in rows)
+    for sale in found.sales:
+        if sale.session_id and seen[sale.session_id] != 1:
+            report.failures.append(
+                f"{found.name}, {sale.story}: is {seen[sale.session_id]} times in the ledger"
+            )
+    strangers = seen.keys() - {sale.session_id for sale in found.sales}
+    if strangers:
+        report.failures.append(f"{found.name}: the ledger has payments that nobody made")
+    signs = {"sale": 1, "refund": -1, "reversal": -1}
+    standing = [row for row in rows if row["status"] == "approved"]
+    found.ledger = Sum(
+        len(standing), sum(signs[row["kind"]] * row["amount_minor"] for row in standing)
+    )
+    books = _books(terminal)
+    found.books = Sum(books["count"], books["sum_minor"])
+    if found.ledger != found.books:
+        report.failures.append(
+            f"{found.name}: the ledger has {found.ledger.count} payments of {found.ledger.sum_minor} cents, "
+            f"the terminal {found.books.count} of {found.books.sum_minor}"
+        )
+
+
+def _ledger(api: httpx2.Client, reader_id: str) -> list[Any]:
+    rows: list[Any] = []
+    cursor: str | None = None
+    while True:
+        params = {"reader_id": reader_id, "limit": "200"} | ({"cursor": cursor} if cursor else {})
+        page = _answer(api.get("/v1/transactions", params=params))
+        rows += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return rows
+
+
+def _books(terminal: Terminal) -> Any:
+    return _answer(httpx2.get(terminal.control, timeout=_BOOKS_S))
+
+
+def _trick(terminal: Terminal, name: str, **facts: str) -> None:
+    _answer(httpx2.post(f"{terminal.control}/{name}", json=facts, timeout=_BOOKS_S))
+
+
+def _answer(answer: httpx2.Response) -> Any:
+    """Its JSON. Raises Failed with what a refusal says."""
+    if answer.is_success:
+        return answer.json()
+    try:
+        said = answer.json()
+    except ValueError:
+        said = {}
+    detail = said.get("detail") or said.get("refused") or answer.text[:200]
+    raise Failed(
+        f"{answer.request.method} {answer.request.url.path}: {answer.status_code}. {detail}"
+    )
