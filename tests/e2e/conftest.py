@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.support.browser import NewContext, note_troubles
 from tests.support.programs import program
+from tests.web.live_site import LiveSite, live_site
 
 SCREENSHOTS = Path("test-results")
 FLAGS = [
@@ -88,6 +90,16 @@ def accessibility_violations() -> Callable[[Page], list[str]]:
         ]
 
     return violations
+
+
+@pytest.fixture(scope="module")
+def site(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    """A control plane with a shop in which everything is acted, anew for each module."""
+    folder = tmp_path_factory.mktemp("site")
+    database = folder / "site.sqlite3"
+    shutil.copy(sqlite_template, database)
+    with live_site(folder, f"sqlite:///{database}") as running:
+        yield running
 
 
 @pytest.hookimpl(wrapper=True)

@@ -174,15 +174,17 @@ refreshTimes();
 
 // --- focus ---------------------------------------------------------------------------------------------------
 
-// Autofocus opens the on-screen keyboard where there is no mouse, so it is left to a fine pointer.
-export function focusFirst(scope = document) {
-  const wanted = single("[data-autofocus]", scope);
-  if (wanted && (matchMedia("(pointer: fine)").matches || wanted.matches("button, a"))) wanted.focus({ preventScroll: true });
+const focusedBefore = new WeakSet();
+
+// Each element that asks for the focus gets it once: when it comes. A field would open the keyboard of a touch screen,
+// so there it is left to a fine pointer.
+function focusNew() {
+  const wanted = single("[data-autofocus]");
+  if (!wanted || focusedBefore.has(wanted)) return;
+  focusedBefore.add(wanted);
+  if (matchMedia("(pointer: fine)").matches || wanted.matches("button, a")) wanted.focus({ preventScroll: true });
 }
-focusFirst();
-document.addEventListener("htmx:after:swap", (event) => {
-  const target = event.detail?.ctx?.target;
-  if (target instanceof Element && target.isConnected && event.detail.ctx.swap?.startsWith("inner")) focusFirst(target);
-});
+focusNew();
+document.addEventListener("htmx:after:swap", focusNew);
 
 if ("serviceWorker" in navigator && isSecureContext) navigator.serviceWorker.register("/service-worker.js");
