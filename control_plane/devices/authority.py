@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import ipaddress
 import os
+import secrets
 import ssl
 import tempfile
 from collections.abc import Iterable
@@ -281,8 +282,7 @@ def _make(folder: Path, password: bytes, clock: Clock) -> None:
 def write_private(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:
     """Put a file in place in one step, readable by nobody else unless ``mode`` says so, and on the disk."""
     raw = content.encode() if isinstance(content, str) else content
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    draft.unlink(missing_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}.draft")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(raw)
         file.flush()

@@ -99,6 +99,8 @@ class DeviceConfig(SQLModel, table=True):
     hash: str = Field(max_length=64)
     document: dict[str, Any] = Field(sa_type=Json)
     changed_at: datetime = Field(sa_type=UtcDateTime)
+    #: The device has not been told of this version yet, or reported another one since.
+    must_send: bool = Field(default=True, index=True)
 
 
 class Reader(SQLModel, table=True):

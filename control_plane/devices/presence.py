@@ -13,11 +13,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import and_, func, or_, select, update
 
+from control_plane import live
 from control_plane.db.unit_of_work import Transaction, context_of
+from control_plane.db.upsert import changed
 from control_plane.db.upsert import insert as upsert
 from control_plane.devices import timeline
 from control_plane.devices.lifecycle import DeviceState
-from control_plane.devices.models import DEVICES, READERS, EventSource, Severity
+from control_plane.devices.models import CONFIGS, DEVICES, READERS, EventSource, Severity
 from control_plane.devices.queries import Found
 from protocols.cloud.events import Presence, ReportedReader, ReportedState, Telemetry
 from protocols.readers.emv import redact_card_numbers
@@ -26,6 +28,8 @@ from protocols.readers.emv import redact_card_numbers
 ONLINE_S: Final = 150.0
 #: A box that changes networks is back within this time; nobody needs to see it go.
 PAUSE_S: Final = 15.0
+#: Live topic: a configuration waits to be sent.
+DOWNLINK_TOPIC: Final = "downlink"
 _ONLINE, _OFFLINE = "online", "offline"
 
 
@@ -170,7 +174,22 @@ def apply_state(db: Transaction, device_id: str, state: ReportedState, at: datet
         )
     )
     _apply_readers(db, device_id, device, state.readers, at)
+    _send_config_again(db, device_id, state)
     timeline.tell(db, device.merchant_id, device_id=device_id)
+
+
+def _send_config_again(db: Transaction, device_id: str, state: ReportedState) -> None:
+    """A device that has another configuration in force, and did not reject ours, may not have heard of it."""
+    if state.config.status in ("rejected", "rolled_back", "applying"):
+        return
+    drifted = changed(
+        db,
+        update(CONFIGS)
+        .where(CONFIGS.c.device_id == device_id, CONFIGS.c.hash != state.config.hash)
+        .values(must_send=True),
+    )
+    if drifted:
+        live.publish(db, DOWNLINK_TOPIC, key=DOWNLINK_TOPIC)
 
 
 def _apply_readers(

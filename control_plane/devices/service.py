@@ -20,14 +20,13 @@ from control_plane.devices import queries, timeline
 from control_plane.devices.errors import LocationUnknown, ReplacementNotPossible
 from control_plane.devices.lifecycle import DeviceStep, advance
 from control_plane.devices.models import CERTIFICATES, CONFIGS, DEVICES, READERS
+from control_plane.devices.presence import DOWNLINK_TOPIC
 from control_plane.devices.queries import Found
 from control_plane.errors import NotFound
 from protocols.cloud.configuration import document_hash
 
 #: Live topic: who may connect to the broker has changed. Brokers look at the database whenever they hear it.
 ACCESS_TOPIC: Final = "broker:access"
-#: Live topic of what goes down to devices.
-DOWNLINK_TOPIC: Final = "downlink"
 _ENDINGS: Final = (DeviceStep.REPLACE, DeviceStep.REVOKE, DeviceStep.RETIRE)
 
 
@@ -122,6 +121,7 @@ def desire_config(
         "hash": digest,
         "document": document,
         "changed_at": now,
+        "must_send": True,
     }
     statement = upsert(db, CONFIGS).values(values)
     row = db.execute(
@@ -132,10 +132,11 @@ def desire_config(
                 "hash": digest,
                 "document": document,
                 "changed_at": now,
+                "must_send": True,
             },
         ).returning(CONFIGS.c.version)
     ).one()
-    live.publish(db, DOWNLINK_TOPIC, {"device_id": device_id, "what": "config"})
+    live.publish(db, DOWNLINK_TOPIC, key=DOWNLINK_TOPIC)
     record_audit(
         db, scope.merchant_id, by, AuditTag.DEVICE_CONFIG_PUSH,
         object_id=device_id, object_name=device.name, after={"version": row.version, "hash": digest},
@@ -161,6 +162,7 @@ def take_place(db: Transaction, old_id: str, new_id: str, merchant_id: str) -> N
             "hash": config.hash,
             "document": config.document,
             "changed_at": now,
+            "must_send": True,
         }
         db.execute(
             upsert(db, CONFIGS).values(values).on_conflict_do_nothing(index_elements=["device_id"])

@@ -70,8 +70,9 @@ class LockFile:
 class AdvisoryLock:
     """Leads whoever holds a PostgreSQL advisory lock: it is free again as soon as the holder's connection is gone."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, number: int = _LEADER_LOCK) -> None:
         self._conninfo = conninfo
+        self._number = number
         self._connection: psycopg.Connection[Any] | None = None
         self._held = False
 
@@ -83,7 +84,7 @@ class AdvisoryLock:
                 self._connection.execute("SELECT 1")
                 return True
             row = self._connection.execute(
-                "SELECT pg_try_advisory_lock(%s)", (_LEADER_LOCK,)
+                "SELECT pg_try_advisory_lock(%s)", (self._number,)
             ).fetchone()
             self._held = bool(row and row[0])
         except psycopg.Error as error:
