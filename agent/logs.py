@@ -26,9 +26,7 @@ LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _LEVELS: Final[dict[LogLevel, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_SECRET_NAMES: Final = re.compile(r"(?i)password|secret|token|private|code$")
-#: Fields named `code` that are numbers or words of a protocol, not credentials.
-_PLAIN_NAMES: Final = frozenset({"code", "result_code", "error_code", "reject_code"})
+_SECRET_NAMES: Final = re.compile(r"(?i)password|secret|token|private")
 
 
 def configure_logs(form: LogFormat = "json", level: LogLevel = "info") -> None:
@@ -36,14 +34,12 @@ def configure_logs(form: LogFormat = "json", level: LogLevel = "info") -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     before: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        *([structlog.processors.format_exc_info] if form == "json" else []),
+        structlog.processors.format_exc_info,
         redact,
     ]
     structlog.configure(
@@ -59,15 +55,12 @@ def redact(
 ) -> MutableMapping[str, Any]:
     """A structlog processor: fields with telling names are hidden, card numbers masked, wherever they stand."""
     for name, value in event.items():
-        if name == "exc_info":
-            continue
-        event[name] = _clean(name, value)
+        event[name] = HIDDEN if _SECRET_NAMES.search(name) else without_cards(value)
     return event
 
 
-def _clean(name: str, value: object) -> object:
-    if name not in _PLAIN_NAMES and _SECRET_NAMES.search(name):
-        return HIDDEN
+def without_cards(value: object) -> object:
+    """Plain JSON values, with card numbers masked and fields with telling names hidden, however deep they stand."""
     match value:
         case bool() | None | float():
             return value
@@ -76,8 +69,11 @@ def _clean(name: str, value: object) -> object:
         case str():
             return redact_card_numbers(value)
         case Mapping():
-            return {str(key): _clean(str(key), one) for key, one in value.items()}
+            return {
+                str(name): HIDDEN if _SECRET_NAMES.search(str(name)) else without_cards(one)
+                for name, one in value.items()
+            }
         case list() | tuple() | set() | frozenset():
-            return [_clean("", one) for one in value]
+            return [without_cards(one) for one in value]
         case _:
             return redact_card_numbers(str(value))
