@@ -31,6 +31,10 @@ Example:
 """
 
 
+#: How an agent ends that was told to start anew.
+_ASKED_TO_RESTART = 75
+
+
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
@@ -211,6 +215,8 @@ class _Words:
 
     def died(self, death: Death) -> None:
         """A child ended by itself."""
+        if death.exit_code == _ASKED_TO_RESTART:
+            return
         self._lines(
             "",
             f"  {self._red('●')} {death.name} ended with {death.exit_code}; "

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-#: Pauses before a dead child is started again, the last one repeated.
 _RESTART_S: Final = (0.5, 1.0, 2.0, 5.0)
 _LOOK_S: Final = 0.1
 _STOP_S: Final = 5.0
@@ -56,6 +55,8 @@ class Children:
     folder: Path
     on_death: Callable[[Death], None]
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: Pauses before a dead child is started again, the last one repeated.
+    restart_s: Sequence[float] = _RESTART_S
     _children: dict[str, _Child] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -141,7 +142,7 @@ class Children:
         if code is None:
             return
         child.deaths = 0 if now - child.started_at > _GOOD_RUN_S else child.deaths
-        pause_s = _RESTART_S[min(child.deaths, len(_RESTART_S) - 1)]
+        pause_s = self.restart_s[min(child.deaths, len(self.restart_s) - 1)]
         child.deaths += 1
         child.restart_at = now + pause_s
         self.on_death(Death(child.name, code, last_lines(child.log), pause_s))

@@ -20,7 +20,7 @@ from control_plane.db.scope import Scope
 from control_plane.demo import history, ports, seed
 from control_plane.demo.children import Children, Death, program
 from control_plane.devices import queries as devices
-from control_plane.devices.authority import Authority
+from control_plane.devices.link import BrokerDirectory
 from control_plane.devices.queries import ReaderFilter
 from control_plane.logs import configure_logs
 from control_plane.parts import Parts, ProcessRole
@@ -150,7 +150,9 @@ def opened(
         things.enter_context(running(parts, frozenset(ProcessRole)))
         _start_agent(stage)
         if shop.is_new and options.with_history:
-            history.tell(parts.database, parts.get(Authority), shop, parts.clock.now())
+            history.tell(
+                parts.database, parts.get(BrokerDirectory).authority(), shop, parts.clock.now()
+            )
         yield stage
 
 

@@ -159,8 +159,9 @@ def _apply_result(db: Transaction, row: Found, reported: ReportedResult) -> None
     result = reported.result
     event, kind = _OUTCOMES[result.outcome]
     if row.state.is_final:
-        if row.state.value == result.outcome and _is_its_own(row, reported):
-            # Our own conclusion came first and agrees; the ledger row completes it.
+        moved_no_money = result.outcome != "approved" and not row.state.may_have_moved_money
+        if moved_no_money and row.transaction_id is None and _is_its_own(row, reported):
+            # Another word for the same end came first; the ledger row completes it.
             timeline.move(
                 db, row.id, before=row.state, after=row.state, at=reported.at, **_outcome(reported)
             )
@@ -232,9 +233,13 @@ def _end_not_begun(db: Transaction, session_id: str, result: CommandResult, now:
     if row.state.is_final or queries.was_sent(db, session_id):
         return
     is_claimed = row.claimed_at is not None
-    event = (
-        SessionEvent.EXPIRE if result.status == "expired" and not is_claimed else SessionEvent.FAIL
-    )
+    match result:
+        case CommandResult(code="cancelled"):
+            event = SessionEvent.CANCEL
+        case CommandResult(status="expired") if not is_claimed:
+            event = SessionEvent.EXPIRE
+        case _:
+            event = SessionEvent.FAIL
     state = advance(row.state, event, Facts(has_evidence=is_claimed, is_claimed=is_claimed))
     words = (result.text or result.code.replace("_", " ") or result.status).rstrip(".")
     explanation = f"The reader was not asked: {words}. Nobody was charged."

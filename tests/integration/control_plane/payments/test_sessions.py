@@ -651,6 +651,28 @@ def test_a_result_completes_the_end_that_was_already_known(shop: Shop) -> None:
     )
 
 
+def test_a_cancel_that_came_before_the_reader_was_asked_has_won(shop: Shop) -> None:
+    session = shop.start()
+    shop.claim(session)
+    cancel(shop, session)
+    shop.command_result(session.command_id, "refused", code="cancelled", text="Cancelled.")
+
+    assert shop.session(session.id).state is S.CANCELLED
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "failed", "declined"])
+def test_two_words_for_an_end_without_money_raise_no_alarm(shop: Shop, outcome: str) -> None:
+    session = shop.start()
+    shop.claim(session)
+    shop.command_result(session.command_id, "refused", code="reader_busy")
+    transaction_id = shop.result(session, outcome, decided_by="not_begun")
+
+    ended = shop.session(session.id)
+    assert (ended.state, ended.transaction_id) == (S.FAILED, transaction_id)
+    assert not ended.late_result
+    assert [type(one) for one in shop.events] == [Decided]
+
+
 # --- late results ------------------------------------------------------------------------------------------
 
 
