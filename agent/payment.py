@@ -115,7 +115,7 @@ class PaymentDesk:
         return replace(
             judge_answer(request, finished),
             receipt_lines=tuple(run.lines),
-            cancel_asked=run.is_stopping,
+            cancel_asked=cancel.is_set(),
         )
 
     async def settle(
