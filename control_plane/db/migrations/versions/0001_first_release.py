@@ -754,6 +754,7 @@ def upgrade() -> None:
             "document", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
         ),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("must_send", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["device_id"], ["device.id"], name=op.f("fk_device_config_device_id_device")
         ),
@@ -763,6 +764,7 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_device_config_merchant_id"), ["merchant_id"], unique=False
         )
+        batch_op.create_index(batch_op.f("ix_device_config_must_send"), ["must_send"], unique=False)
 
     op.create_table(
         "reader",
@@ -808,6 +810,7 @@ def downgrade() -> None:
 
     op.drop_table("reader")
     with op.batch_alter_table("device_config", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_device_config_must_send"))
         batch_op.drop_index(batch_op.f("ix_device_config_merchant_id"))
 
     op.drop_table("device_config")
