@@ -243,6 +243,8 @@ def weigh(
             f"The answer was lost; the reader's last receipt {receipt}, from before this payment, "
             "so nothing was charged.",
         )
+    if change is _Change.UNCLEAR:
+        change = _change_beside_another(request, baseline, books)
     if change is not _Change.UNCLEAR:
         return _by_totals(request, books, change)
     if late is not None and late.outcome in _OUTCOMES and late.payment.amount == request.amount:
@@ -298,13 +300,13 @@ def _by_totals(request: PaymentRequest, books: Books, change: _Change) -> Decisi
             "approved",
             request.amount,
             "totals",
-            f"The answer was lost; the reader's totals changed by exactly {request.turnover} to {books.sum}.",
+            f"The answer was lost; exactly {request.turnover} more is in the reader's totals of {books.sum}.",
         )
     return Decision(
         "failed",
         request.amount,
         "totals",
-        f"The answer was lost; the reader's totals are unchanged at {books.sum}, so nothing was charged.",
+        f"The answer was lost; this payment is not in the reader's totals of {books.sum}, so nothing was charged.",
     )
 
 
@@ -343,21 +345,38 @@ def _whose(request: PaymentRequest, baseline: Baseline, books: Books) -> _Whose:
 
 
 def _change(request: PaymentRequest, baseline: Baseline, books: Books) -> _Change:
-    if (
-        baseline.sum_minor is None
-        or books.sum is None
-        or books.sum.currency != request.amount.currency
-    ):
-        return _Change.UNCLEAR
-    grown = books.sum.minor - baseline.sum_minor
-    counted = None
-    if None not in (baseline.count, books.count) and (books.count or 0) < _FULL_COUNT:
-        counted = (books.count or 0) - (baseline.count or 0)
+    grown, counted = _growth(baseline, books, request.amount.currency)
     if grown == 0 and counted in (None, 0):
         return _Change.NOTHING
     if grown == request.turnover.minor and (request.kind != "sale" or counted in (None, 1)):
         return _Change.ADDED
     return _Change.UNCLEAR
+
+
+def _change_beside_another(request: PaymentRequest, baseline: Baseline, books: Books) -> _Change:
+    """The same when somebody else's payment, the last one, was added too."""
+    last = books.last
+    if last is None or last.amount is None or books.last_outcome is not Outcome.APPROVED:
+        return _Change.UNCLEAR
+    grown, counted = _growth(baseline, books, last.amount.currency)
+    if grown is None or counted is None or request.kind != "sale" or not baseline.knows_last:
+        return _Change.UNCLEAR
+    match grown - last.amount.minor, counted - 1:
+        case (0, 0):
+            return _Change.NOTHING
+        case (rest, 1) if rest == request.amount.minor:
+            return _Change.ADDED
+    return _Change.UNCLEAR
+
+
+def _growth(baseline: Baseline, books: Books, currency: str) -> tuple[int | None, int | None]:
+    """By how much the totals and their count grew, as far as both are known."""
+    if baseline.sum_minor is None or books.sum is None or books.sum.currency != currency:
+        return None, None
+    grown = books.sum.minor - baseline.sum_minor
+    if baseline.count is None or books.count is None:
+        return grown, None
+    return grown, books.count - baseline.count
 
 
 def _count_and_sum(totals: Totals) -> tuple[int | None, Money | None]:
