@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx2
 
-from control_plane.demo.stage import ShownReader, Stage, Terminal
+from control_plane.demo.stage import Stage, Terminal
 
 _SALE_S: Final = 25.0
 _BOOKS_S: Final = 5.0
@@ -98,30 +98,34 @@ def check(stage: Stage, say: Callable[[str], None]) -> Report:
     with httpx2.Client(
         base_url=stage.url, headers={"Authorization": f"Bearer {key}"}, timeout=_SALE_S
     ) as api:
-        pairs = list(zip(stage.terminals, readers, strict=True))
+        report.terminals = [
+            TerminalReport(terminal.name, terminal.line, reader.id)
+            for terminal, reader in zip(stage.terminals, readers, strict=True)
+        ]
+        pairs = list(zip(stage.terminals, report.terminals, strict=True))
         with ThreadPoolExecutor(len(pairs)) as pool:
-            tasks = [pool.submit(_sell_on, api, *pair, report, say) for pair in pairs]
-            for task in tasks:
+            for task in [pool.submit(_sell_on, api, *pair, report, say) for pair in pairs]:
                 task.result()
-        for terminal, found in zip(stage.terminals, report.terminals, strict=True):
-            _compare(api, terminal, found, report)
+        for terminal, found in pairs:
+            try:
+                _compare(api, terminal, found, report)
+            except (Failed, httpx2.HTTPError) as failure:
+                report.failures.append(f"{found.name}, comparing the books: {failure}")
     return report
 
 
 def _sell_on(
     api: httpx2.Client,
     terminal: Terminal,
-    reader: ShownReader,
+    found: TerminalReport,
     report: Report,
     say: Callable[[str], None],
 ) -> None:
-    found = TerminalReport(terminal.name, terminal.line, reader.id)
-    report.terminals.append(found)
     for story in STORIES:
         sale = Sale(story.name, story.amount_minor)
         found.sales.append(sale)
         try:
-            _sell(api, terminal, reader, story, sale)
+            _sell(api, terminal, found.reader_id, story, sale)
         except (Failed, httpx2.HTTPError) as failure:
             report.failures.append(f"{terminal.name}, {story.name}: {failure}")
         say(
@@ -129,13 +133,11 @@ def _sell_on(
         )
 
 
-def _sell(
-    api: httpx2.Client, terminal: Terminal, reader: ShownReader, story: Story, sale: Sale
-) -> None:
+def _sell(api: httpx2.Client, terminal: Terminal, reader_id: str, story: Story, sale: Sale) -> None:
     if story.script:
         _trick(terminal, "script", script=story.script)
     began = time.monotonic()
-    session = _start(api, reader, story)
+    session = _start(api, reader_id, story)
     sale.session_id = session["id"]
     for event, told in _follow(api, sale.session_id):
         if event == "step":
@@ -153,11 +155,11 @@ def _sell(
         raise Failed(f"was decided by {sale.decided_by or 'nothing'}, not by {story.decided_by}")
 
 
-def _start(api: httpx2.Client, reader: ShownReader, story: Story) -> Any:
+def _start(api: httpx2.Client, reader_id: str, story: Story) -> Any:
     """A terminal that was cut off is busy with itself for a moment: a retryable refusal is retried."""
     deadline = time.monotonic() + _SALE_S
     wish = {
-        "reader_id": reader.id,
+        "reader_id": reader_id,
         "amount_minor": story.amount_minor,
         "currency": "EUR",
         "reference": f"check {story.name}",
@@ -166,7 +168,7 @@ def _start(api: httpx2.Client, reader: ShownReader, story: Story) -> Any:
         answer = api.post(
             "/v1/sessions",
             json=wish,
-            headers={"Idempotency-Key": f"check-{reader.id}-{story.name}"},
+            headers={"Idempotency-Key": f"check-{reader_id}-{story.name}"},
         )
         if answer.is_success or not answer.json().get("retryable") or time.monotonic() > deadline:
             return _answer(answer)

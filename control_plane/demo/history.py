@@ -33,7 +33,7 @@ from protocols.cloud.topics import Channel, Stream
 from protocols.ids import new_id, uuid7
 
 _DAYS: Final = 30
-_READERS: Final = ("Bar", "Terrace")
+_READERS: Final = ("Bar", "Hall")
 #: Weight, brand, last four digits, way of entry, verification.
 _CARDS: Final = (
     (34, "Visa", "0119", "contactless", "none"),
@@ -157,7 +157,7 @@ def _payment(chance: random.Random, reader_id: str, name: str, receipt: int) -> 
         card_brand=brand if outcome != "cancelled" else None,
         entry_mode=entry_mode if outcome != "cancelled" else None,
         verification=verification if approved else None,
-        reference=f"table {chance.randint(1, 24)}" if name == "Terrace" else "",
+        reference=f"table {chance.randint(1, 24)}" if name == "Hall" else "",
     )
 
 

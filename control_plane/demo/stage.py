@@ -102,7 +102,7 @@ class Stage:
         shown = [
             ShownReader(row.id, row.name, row.state if row.device_is_online else "offline")
             for row in found
-            if row.name in names
+            if row.location_id == self.shop.location_id and row.name in names
         ]
         return sorted(shown, key=lambda reader: names.index(reader.name))
 
