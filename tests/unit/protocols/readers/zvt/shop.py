@@ -136,6 +136,8 @@ class Shop:
 
     def sell(self, amount: Money) -> tuple[Finished, bool]:
         """A payment, and whether a careful till says that it was taken: by the answer, else by evidence."""
+        if not self.is_connected:
+            self.open()
         known = self._last_receipt()
         finished = self.do(Purchase(amount))
         if finished.outcome is not Outcome.LOST:
