@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
@@ -193,3 +193,18 @@ def merchants(db: Transaction) -> Sequence[Found]:
 def count_users(db: Transaction) -> int:
     """How many users there are at all."""
     return db.execute(select(func.count(col(User.id)))).scalar_one()
+
+
+def user_names(db: Transaction, scope: Scope, user_ids: Collection[str]) -> dict[str, str]:
+    """Names of users and of API keys of this merchant, also of those that may no longer act."""
+    found: dict[str, str] = {}
+    ids = sorted(user_ids)
+    members = select(USERS.c.id, USERS.c.name).join(MEMBERSHIPS, MEMBERSHIPS.c.user_id == USERS.c.id)
+    for statement in (
+        members.where(USERS.c.id.in_(ids), MEMBERSHIPS.c.merchant_id == scope.merchant_id),
+        select(API_KEYS.c.id, API_KEYS.c.name).where(
+            API_KEYS.c.id.in_(ids), API_KEYS.c.merchant_id == scope.merchant_id
+        ),
+    ):
+        found |= {row.id: row.name for row in db.execute(statement)}
+    return found
