@@ -209,7 +209,7 @@ class Taps:
 
     def prepare(self, slot: ReaderSlot) -> None:
         """Learn the reader's books soon, so that its next payment starts without asking."""
-        self._spawn(self._prepare(slot))
+        self._spawn(lambda: self._prepare(slot))
 
     # --- commands ----------------------------------------------------------------------------------------------
 
@@ -428,7 +428,7 @@ class Taps:
         orphans = self._orphans[slot.reader_id]
         if orphans and slot.unsettled is None:
             slot.unsettled = orphans[0].id
-            self._spawn(self._settle(slot, orphans))
+            self._spawn(lambda: self._settle(slot, orphans))
 
     async def _settle(self, slot: ReaderSlot, orphans: list[StoredSession]) -> None:
         while orphans:
@@ -607,10 +607,10 @@ class Taps:
     def _unix(self) -> int:
         return int(self._time.now().timestamp())
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         async def guarded() -> None:
             try:
-                await work
+                await work()
             except Exception:
                 # One payment's trouble is not another's; what is open stays in the journal.
                 log.exception("tap_task_failed")

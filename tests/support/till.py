@@ -89,6 +89,10 @@ class FatefulJournal(Journal):
         self.changes = 0
         self.is_dead = asyncio.Event()
 
+    def limit_to(self, room_bytes: int) -> None:
+        """Pretend that no more than this is free."""
+        self.room_bytes = lambda: room_bytes  # type: ignore[method-assign]  # the disk is the test's
+
     def submit(self, change: Callable[[JournalTransaction], T]) -> asyncio.Future[T]:
         never: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self.is_dead.is_set():
