@@ -31,6 +31,11 @@ class DomainError(Exception):
         super().__init__(self.code)
         self.facts = facts
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that the answer carries, for who reads no body."""
+        return {}
+
     def __str__(self) -> str:
         return self.detail()
 

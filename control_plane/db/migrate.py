@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -66,9 +66,7 @@ def draft(engine: Engine, message: str, *, replace_first: bool = False) -> Path:
     With ``replace_first`` the first migration is written anew from all tables; ``engine`` is then empty.
     """
     first = FOLDER / "versions" / f"{FIRST_REVISION}_first_release.py"
-    if replace_first:
-        first.unlink(missing_ok=True)
-    with _migrating(engine) as config:
+    with _set_aside(first) if replace_first else nullcontext(), _migrating(engine) as config:
         script = command.revision(
             config,
             message,
@@ -85,6 +83,20 @@ def draft(engine: Engine, message: str, *, replace_first: bool = False) -> Path:
     for arguments in (["format"], ["check", "--fix", "--exit-zero"]):
         subprocess.run([sys.executable, "-m", "ruff", *arguments, "--quiet", written], check=True)
     return written
+
+
+@contextmanager
+def _set_aside(first: Path) -> Iterator[None]:
+    """Without the first migration, those that follow it lead nowhere."""
+    first.unlink(missing_ok=True)
+    later = list(first.parent.glob("*.py"))
+    for path in later:
+        path.rename(path.with_suffix(".aside"))
+    try:
+        yield
+    finally:
+        for path in later:
+            path.with_suffix(".aside").rename(path)
 
 
 @contextmanager

@@ -107,6 +107,11 @@ def raise_epoch(db: Transaction, device_id: str, epoch: int) -> None:
     )
 
 
+def devices_of(scope: Scope, wanted: DeviceFilter) -> Select[*tuple[Any, ...]]:
+    """Devices that a filter finds."""
+    return select(DEVICES).where(*scope.conditions(DEVICES), *_device_conditions(wanted))
+
+
 def devices(
     db: Transaction,
     scope: Scope,
@@ -116,9 +121,7 @@ def devices(
     limit: int = 50,
 ) -> Sequence[Found]:
     """A page of devices by name; ``after`` is the (name, id) of the row before."""
-    statement = select(DEVICES).where(
-        *scope.conditions(DEVICES), *_device_conditions(wanted), *_after(DEVICES, after)
-    )
+    statement = devices_of(scope, wanted).where(*_after(DEVICES, after))
     return db.execute(
         statement.order_by(DEVICES.c.name, DEVICES.c.id).limit(min(limit, PAGE_LIMIT))
     ).all()
@@ -127,6 +130,11 @@ def devices(
 def reader(db: Transaction, scope: Scope, reader_id: str) -> Found | None:
     """One reader with the reach of its device (``device_…``) and the desired configuration (``desired_…``)."""
     return db.execute(_readers(scope).where(READERS.c.id == reader_id)).one_or_none()
+
+
+def readers_of(scope: Scope, wanted: ReaderFilter) -> Select[*tuple[Any, ...]]:
+    """Readers that a filter finds, with the columns of ``reader``."""
+    return _readers(scope).where(*_reader_conditions(wanted))
 
 
 def readers(
@@ -138,7 +146,7 @@ def readers(
     limit: int = 50,
 ) -> Sequence[Found]:
     """A page of readers by name, with the columns of ``reader``; ``after`` is the (name, id) of the row before."""
-    statement = _readers(scope).where(*_reader_conditions(wanted), *_after(READERS, after))
+    statement = readers_of(scope, wanted).where(*_after(READERS, after))
     return db.execute(
         statement.order_by(READERS.c.name, READERS.c.id).limit(min(limit, PAGE_LIMIT))
     ).all()
@@ -154,6 +162,18 @@ def count_readers(db: Transaction, scope: Scope, wanted: ReaderFilter) -> int:
     return db.execute(statement).scalar_one()
 
 
+def timeline_of(
+    scope: Scope, *, device_id: str | None = None, reader_id: str | None = None
+) -> Select[*tuple[Any, ...]]:
+    """What happened to a device or a reader. That the scope may see it must be known already."""
+    statement = select(EVENTS).where(EVENTS.c.merchant_id == scope.merchant_id)
+    if device_id is not None:
+        statement = statement.where(EVENTS.c.device_id == device_id)
+    if reader_id is not None:
+        statement = statement.where(EVENTS.c.reader_id == reader_id)
+    return statement
+
+
 def timeline(
     db: Transaction,
     scope: Scope,
@@ -163,26 +183,22 @@ def timeline(
     before: int | None = None,
     limit: int = 50,
 ) -> Sequence[Found]:
-    """What happened to a device or a reader, newest first; ``before`` is the id of the last row seen."""
-    conditions: list[ColumnElement[bool]] = [EVENTS.c.merchant_id == scope.merchant_id]
-    if device_id is not None:
-        conditions.append(EVENTS.c.device_id == device_id)
-    if reader_id is not None:
-        conditions.append(EVENTS.c.reader_id == reader_id)
+    """The same, newest first; ``before`` is the id of the last row seen."""
+    statement = timeline_of(scope, device_id=device_id, reader_id=reader_id)
     if before is not None:
-        conditions.append(EVENTS.c.id < before)
-    return db.execute(
-        select(EVENTS).where(*conditions).order_by(EVENTS.c.id.desc()).limit(min(limit, PAGE_LIMIT))
-    ).all()
+        statement = statement.where(EVENTS.c.id < before)
+    return db.execute(statement.order_by(EVENTS.c.id.desc()).limit(min(limit, PAGE_LIMIT))).all()
+
+
+def codes_of(scope: Scope) -> Select[*tuple[Any, ...]]:
+    """Enrolment codes."""
+    return select(CODES).where(*scope.conditions(CODES))
 
 
 def codes(db: Transaction, scope: Scope, *, limit: int = 100) -> Sequence[Found]:
     """Enrolment codes, newest first."""
     return db.execute(
-        select(CODES)
-        .where(*scope.conditions(CODES))
-        .order_by(CODES.c.created_at.desc(), CODES.c.id)
-        .limit(limit)
+        codes_of(scope).order_by(CODES.c.created_at.desc(), CODES.c.id).limit(limit)
     ).all()
 
 
@@ -245,7 +261,7 @@ def access(db: Transaction, now: datetime) -> Access:
     )
 
 
-def _readers(scope: Scope) -> Select[Any]:
+def _readers(scope: Scope) -> Select[*tuple[Any, ...]]:
     return (
         select(*_READER_COLUMNS)
         .select_from(
@@ -305,3 +321,13 @@ def _after(table: Any, after: tuple[str, str] | None) -> list[ColumnElement[bool
         return []
     name, row_id = after
     return [or_(table.c.name > name, and_(table.c.name == name, table.c.id > row_id))]
+
+
+def reader_names(db: Transaction, scope: Scope, reader_ids: Collection[str]) -> dict[str, str]:
+    """Names of readers, also of those that are gone."""
+    rows = db.execute(
+        select(READERS.c.id, READERS.c.name).where(
+            READERS.c.id.in_(sorted(reader_ids)), READERS.c.merchant_id == scope.merchant_id
+        )
+    )
+    return {row.id: row.name for row in rows}

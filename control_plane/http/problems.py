@@ -82,7 +82,7 @@ def problem_of(error: Exception) -> Problem:
     """What an exception means to whoever sent the request."""
     match error:
         case DomainError():
-            headers = {}
+            headers = dict(error.headers)
             if isinstance(error, TooManyRequests):
                 headers["Retry-After"] = str(error.facts.get("retry_after_s", 1))
             if error.status == HTTPStatus.UNAUTHORIZED:

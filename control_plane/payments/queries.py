@@ -221,6 +221,16 @@ def has_due_commands(db: Transaction, now: datetime) -> bool:
     return db.execute(due.limit(1)).first() is not None
 
 
+def has_pending_commands(db: Transaction, device_id: str, now: datetime) -> bool:
+    """Whether a device has not answered something that it was, or will be, sent."""
+    pending = select(COMMANDS.c.id).where(
+        COMMANDS.c.device_id == device_id,
+        COMMANDS.c.next_send_at.is_not(None),
+        COMMANDS.c.expires_at > now,
+    )
+    return db.execute(pending.limit(1)).first() is not None
+
+
 def lock_due_commands(
     db: Transaction, now: datetime, *, limit: int, device_id: str | None, cell: str | None
 ) -> list[Found]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlmodel import Field, SQLModel
 
@@ -81,6 +82,12 @@ class Transaction(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("source", "external_id"),
         Index("ix_transactions_merchant_time", "merchant_id", "occurred_at", "id"),
+        Index(
+            "ix_transactions_original",
+            "original_id",
+            postgresql_where=text("original_id IS NOT NULL"),
+            sqlite_where=text("original_id IS NOT NULL"),
+        ),
     )
 
     #: Of a device's message: made from the id of its envelope, so that the same id cannot come in twice.

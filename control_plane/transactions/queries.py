@@ -49,7 +49,15 @@ class TransactionFilter:
     location_id: str | None = None
     reader_id: str | None = None
     cashier_id: str | None = None
+    device_id: str | None = None
+    customer_id: str | None = None
+    session_id: str | None = None
+    last4: str | None = None
+    currency: str | None = None
     amount: Money | None = None
+    amount_from: int | None = None
+    """Minor units, included; so is ``amount_to``."""
+    amount_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,10 @@ def _conditions(scope: Scope, wanted: TransactionFilter) -> list[ColumnElement[b
             table.amount_minor == wanted.amount.minor,
             table.currency == wanted.amount.currency,
         ]
+    if wanted.amount_from is not None:
+        conditions.append(table.amount_minor >= wanted.amount_from)
+    if wanted.amount_to is not None:
+        conditions.append(table.amount_minor <= wanted.amount_to)
     for column, value in (
         (table.status, wanted.status),
         (table.kind, wanted.kind),
@@ -161,6 +173,11 @@ def _conditions(scope: Scope, wanted: TransactionFilter) -> list[ColumnElement[b
         (table.location_id, wanted.location_id),
         (table.reader_id, wanted.reader_id),
         (table.cashier_id, wanted.cashier_id),
+        (table.device_id, wanted.device_id),
+        (table.customer_id, wanted.customer_id),
+        (table.session_id, wanted.session_id),
+        (table.card_last4, wanted.last4),
+        (table.currency, wanted.currency),
     ):
         if value is not None:
             conditions.append(column == value)
@@ -168,14 +185,16 @@ def _conditions(scope: Scope, wanted: TransactionFilter) -> list[ColumnElement[b
 
 
 def _matches(text: str) -> ColumnElement[bool]:
-    """An id, the last four digits, an approval or terminal number, or a part of the order number or note."""
+    """An id, the last four digits, an approval, terminal, receipt or trace number, or a part of the order number or note."""
     table = TRANSACTIONS.c
     exact = (
         table.id, table.session_id, table.reader_id, table.card_last4, table.authorization_code,
         table.terminal_id, table.external_id,
     )  # fmt: skip
     within = (table.reference, table.note)
+    numbers = (table.receipt_number, table.trace_number)
     return or_(
         *(column == text for column in exact),
         *(column.icontains(text, autoescape=True) for column in within),
+        *(column == int(text) for column in numbers if text.isdecimal() and len(text) < 16),
     )

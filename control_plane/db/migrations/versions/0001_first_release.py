@@ -440,6 +440,13 @@ def upgrade() -> None:
         batch_op.create_index(
             "ix_transactions_merchant_time", ["merchant_id", "occurred_at", "id"], unique=False
         )
+        batch_op.create_index(
+            "ix_transactions_original",
+            ["original_id"],
+            unique=False,
+            postgresql_where=sa.text("original_id IS NOT NULL"),
+            sqlite_where=sa.text("original_id IS NOT NULL"),
+        )
 
     op.create_table(
         "user_account",
@@ -865,6 +872,11 @@ def downgrade() -> None:
     op.drop_table("api_key")
     op.drop_table("user_account")
     with op.batch_alter_table("transactions", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_transactions_original",
+            postgresql_where=sa.text("original_id IS NOT NULL"),
+            sqlite_where=sa.text("original_id IS NOT NULL"),
+        )
         batch_op.drop_index("ix_transactions_merchant_time")
 
     op.drop_table("transactions")

@@ -1,0 +1,149 @@
+"""Readers: what they are, how they are, and what happened to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.accounts.caller import Caller
+from control_plane.accounts.permissions import Permission
+from control_plane.api.devices import EventOut
+from control_plane.devices import queries
+from control_plane.devices.models import EVENTS, READERS
+from control_plane.devices.queries import Found, ReaderFilter
+from control_plane.devices.status import Reach, Sync, reach_of, sync_of
+from control_plane.errors import NotFound
+from control_plane.http.dependencies import ReadDb
+from control_plane.http.pagination import Page, PageOf
+from control_plane.http.security import requires
+
+router = APIRouter(prefix="/v1", tags=["readers"])
+
+Viewer = Annotated[Caller, requires(Permission.READER_VIEW)]
+Id = Annotated[str, Path(max_length=64)]
+State = Literal["starting", "ready", "busy", "disconnected", "locked", "failing", "unidentified"]
+
+_EXAMPLE: Final[dict[str, Any]] = {
+    "id": "rd_06f3k8a1b2c3d4e5f6g7h8j9k0",
+    "device_id": "dev-06f3k8a1b2c3d4e5f6g7h8j9k0",
+    "device_name": "counter",
+    "location_id": "loc_06f3k8a1b2c3d4e5f6g7h8j9k0",
+    "name": "counter-1",
+    "profile": "generic-zvt-tcp",
+    "address": "tcp://192.168.1.20:20007",
+    "vendor": None,
+    "model": None,
+    "serial_number": "12345678",
+    "terminal_id": "52500001",
+    "software_version": None,
+    "state": "ready",
+    "reason": "",
+    "since": "2026-11-23T07:58:13Z",
+    "reach": "online",
+    "sync": "in_sync",
+    "health": {},
+    "last_seen_at": "2026-11-23T09:15:03Z",
+    "first_seen_at": "2026-11-01T08:01:00Z",
+    "reported_at": "2026-11-23T09:15:03Z",
+    "gone_at": None,
+}
+
+
+class ReaderOut(BaseModel):
+    """A reader. ``reach`` is whether it can be talked to, ``sync`` whether its configuration is the desired one."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_EXAMPLE]})
+
+    id: str
+    device_id: str
+    device_name: str
+    location_id: str
+    name: str
+    profile: str
+    address: str
+    vendor: str | None
+    model: str | None
+    serial_number: str | None
+    terminal_id: str | None
+    software_version: str | None
+    state: str
+    reason: str
+    since: datetime | None
+    reach: Reach
+    sync: Sync
+    health: dict[str, Any]
+    last_seen_at: datetime | None = Field(description="When its device was last heard of.")
+    first_seen_at: datetime
+    reported_at: datetime
+    gone_at: datetime | None = Field(description="When its device no longer listed it.")
+
+
+@router.get("/readers")
+def list_readers(
+    caller: Viewer,
+    db: ReadDb,
+    page: PageOf,
+    q: Annotated[
+        str,
+        Query(
+            max_length=100, description="Part of a name, id, serial number, terminal id or model."
+        ),
+    ] = "",
+    location_id: Annotated[str | None, Query(max_length=40)] = None,
+    device_id: Annotated[str | None, Query(max_length=64)] = None,
+    profile: Annotated[str | None, Query(max_length=100)] = None,
+    state: State | None = None,
+    is_online: bool | None = None,
+    with_gone: Annotated[bool, Query(description="Those that their device no longer has.")] = False,
+) -> Page[ReaderOut]:
+    """Readers by name."""
+    wanted = ReaderFilter(q, location_id, device_id, profile, state, is_online, with_gone)
+    return page.read(
+        db,
+        queries.readers_of(caller.scope, wanted),
+        [READERS.c.name, READERS.c.id],
+        make=_reader_out,
+        descending=False,
+    )
+
+
+@router.get("/readers/{reader_id}")
+def read_reader(reader_id: Id, caller: Viewer, db: ReadDb) -> ReaderOut:
+    """One reader."""
+    return _reader_out(_reader(db, caller, reader_id))
+
+
+@router.get("/readers/{reader_id}/timeline")
+def reader_timeline(reader_id: Id, caller: Viewer, db: ReadDb, page: PageOf) -> Page[EventOut]:
+    """What happened to a reader, the newest first."""
+    _reader(db, caller, reader_id)
+    return page.read(
+        db,
+        queries.timeline_of(caller.scope, reader_id=reader_id),
+        [EVENTS.c.id],
+        make=EventOut.model_validate,
+    )
+
+
+def _reader(db: ReadDb, caller: Caller, reader_id: str) -> Found:
+    reader = queries.reader(db, caller.scope, reader_id)
+    if reader is None:
+        raise NotFound("reader", reader_id)
+    return reader
+
+
+def _reader_out(row: Found) -> ReaderOut:
+    values = {
+        name: getattr(row, name)
+        for name in ReaderOut.model_fields
+        if name not in ("reach", "sync", "last_seen_at")
+    }
+    return ReaderOut(
+        **values,
+        reach=reach_of(row),
+        sync=sync_of(row),
+        last_seen_at=row.device_last_seen_at,
+    )
