@@ -98,14 +98,12 @@ def box_row(db: Transaction, visit: Visit, device: Row[Any]) -> BoxRow:
 
 def reach_axis(visit: Visit, reach: str, last_seen: datetime | None) -> Axis:
     if last_seen is None:
-        why = visit.say(N_("Its box has never connected. Check that the agent runs there."))
+        why = visit.say(N_("The box has never connected. Check that the agent runs there."))
     elif reach == "online":
-        why = visit.say(
-            N_("Its box was heard of %(when)s."), when=visit.formats.ago(last_seen, visit.now)
-        )
+        why = visit.say(N_("Heard of %(when)s."), when=visit.formats.ago(last_seen, visit.now))
     else:
         why = visit.say(
-            N_("Its box was last heard of %(when)s. Check its power and its network."),
+            N_("Last heard of %(when)s. Check the power and the network of the box."),
             when=visit.formats.ago(last_seen, visit.now),
         )
     return Axis(visit.say(N_("Reach")), words.word(words.REACH, reach), why)

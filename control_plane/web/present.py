@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,6 +66,33 @@ def sale_of_session(session: SessionView, places: Mapping[str, str]) -> SaleRow:
         cashier=session.cashier_name,
         card=card(session.card_brand, session.card_masked),
         reference=session.reference,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the ids of ledger rows stand for."""
+
+    readers: Mapping[str, str]
+    places: Mapping[str, str]
+    people: Mapping[str, str]
+
+
+def sale_of_transaction(row: Row[Any], names: Names) -> SaleRow:
+    """A row of the ledger in a list of sales."""
+    return SaleRow(
+        href=f"/transactions/{row.id}",
+        at=row.occurred_at,
+        amount=Money(row.amount_minor, row.currency),
+        kind=row.kind.value,
+        state=row.status.value,
+        reader=names.readers.get(row.reader_id, ""),
+        place=names.places.get(row.location_id, ""),
+        cashier=names.people.get(row.cashier_id, ""),
+        card=card(row.card_brand, row.card_masked or row.card_last4),
+        channel=row.channel.value,
+        method=row.method.value,
+        reference=row.reference or "",
     )
 
 
@@ -160,32 +188,25 @@ def session_panel(
     )
 
 
-def receipt_of(
-    session: SessionView, merchant: str, place: str, lines: Sequence[str] = ()
-) -> Receipt | None:
-    """What the customer may take home; only of money that moved."""
-    if session.state is not SessionState.APPROVED:
-        return None
-    amount = Money(session.approved_minor or session.amount_minor, session.currency)
+def receipt_of_transaction(row: Row[Any], merchant: str, place: str) -> Receipt:
+    """What the customer may take home, from a row of the ledger."""
     facts = [
-        (N_("Card"), card(session.card_brand, session.card_masked)),
-        (N_("Read as"), session.entry_mode or ""),
-        (N_("Approval code"), session.authorization_code or ""),
-        (N_("Terminal"), session.terminal_id or ""),
-        (
-            N_("Receipt number"),
-            "" if session.receipt_number is None else str(session.receipt_number),
-        ),
-        (N_("Order number"), session.reference),
+        (N_("Card"), card(row.card_brand, row.card_masked or row.card_last4)),
+        (N_("Application"), row.application_label or ""),
+        (N_("AID"), row.aid or ""),
+        (N_("Approval code"), row.authorization_code or ""),
+        (N_("Terminal"), row.terminal_id or ""),
+        (N_("Receipt number"), "" if row.receipt_number is None else str(row.receipt_number)),
+        (N_("Order number"), row.reference or ""),
     ]
     return Receipt(
         merchant=merchant,
         place=place,
-        at=session.decided_at or session.created_at,
-        amount=amount,
-        kind=session.kind.value,
+        at=row.occurred_at,
+        amount=Money(row.amount_minor, row.currency),
+        kind=row.kind.value,
         facts=[(label, value) for label, value in facts if value],
-        lines=lines,
+        lines=(row.receipt or "").splitlines(),
     )
 
 
@@ -200,12 +221,31 @@ def session_moments(steps: Sequence[StepView]) -> list[Moment]:
     return moments
 
 
-def device_moment(row: Row[Any]) -> Moment:
-    """An event of a box or a reader."""
-    word = words.word(words.DEVICE_EVENTS, row.kind)
+def device_moments(rows: Sequence[Row[Any]], names: Mapping[str, str]) -> list[Moment]:
+    """What happened to a box or a reader, newest first; ``names`` are those of readers.
+
+    That a reader was busy is told by its sales, so its going back to ready is told only when it was away.
+    """
+    moments: list[Moment] = []
+    told: dict[str | None, str] = {}
+    for row in reversed(rows):
+        if row.kind == "reader.busy" or told.get(row.reader_id) == row.kind == "reader.ready":
+            continue
+        told[row.reader_id] = row.kind
+        moments.append(_device_moment(row, names.get(row.reader_id or "", "")))
+    return moments[::-1]
+
+
+def _device_moment(row: Row[Any], name: str) -> Moment:
+    health = row.kind.removeprefix("reader.")
+    if row.kind in words.DEVICE_EVENTS or health not in words.HEALTH:
+        word = words.word(words.DEVICE_EVENTS, row.kind)
+    else:
+        word = words.HEALTH[health]
     tone = {"warning": "warn", "error": "bad"}.get(row.severity.value, word.tone)
     icon = "alert" if row.severity.value == "error" else word.icon
-    return Moment(row.happened_at, word.text, icon, tone, detail=row.text)
+    detail = " · ".join(part for part in (name, row.text) if part)
+    return Moment(row.happened_at, word.text, icon, tone, detail=detail)
 
 
 def _time_left(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
@@ -71,6 +71,18 @@ class Visit:
     def explain(self, error: DomainError) -> str:
         """The sentence of an error in the visitor's language."""
         return sentence(self.language, error.message, error.facts)
+
+    def start_of(self, day: str, *, days: int = 0) -> datetime | None:
+        """Midnight of a day (and some) where the visitor is; None for what is no day."""
+        try:
+            wanted = date.fromisoformat(day) + timedelta(days=days)
+        except (ValueError, OverflowError):
+            return None
+        return datetime.combine(wanted, time.min, tzinfo=self.zone)
+
+    def today(self) -> date:
+        """The day where the visitor is."""
+        return self.now.astimezone(self.zone).date()
 
     def context(self) -> dict[str, object]:
         """What each template gets."""

@@ -398,7 +398,8 @@ DEVICE_EVENTS: Final[dict[str, Word]] = {
     "device.revoked": Word(N_("Revoked"), "lock", "bad"),
     "device.retired": Word(N_("Retired"), "stop", "off"),
     "device.certificate_renewed": Word(N_("Certificate renewed"), "key", "good"),
-    "reader.found": Word(N_("Found by its box"), "reader", "good"),
+    "reader.seen": Word(N_("Found by its box"), "reader", "good"),
+    "reader.id_taken": Word(N_("A reader came under an id that is taken"), "alert", "bad"),
     "reader.gone": Word(N_("No longer listed by its box"), "offline", "warn"),
 }
 DEVICE_STATES: Final[dict[str, Word]] = {

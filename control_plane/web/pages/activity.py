@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
@@ -60,7 +60,7 @@ def activity(
     # An id is looked for among the objects, anything else among the tags: `user`, `payment:session`.
     text = q.strip()
     is_tag = any(tag.value.startswith(text) for tag in AuditTag)
-    since, until = start_of(from_, visit), start_of(to, visit, days=1)
+    since, until = visit.start_of(from_), visit.start_of(to, days=1)
     statement = queries.events(
         caller.scope,
         tag=text if text and is_tag else None,
@@ -90,16 +90,6 @@ def activity(
             next=f"{address}&{urlencode({'cursor': page.next_cursor})}" if page.next_cursor else "",
         ),
     )
-
-
-def start_of(day: str, visit: Visit, *, days: int = 0) -> datetime | None:
-    """Midnight of a day (and some) where the visitor is; None for what is no day."""
-    try:
-        return datetime.combine(
-            date.fromisoformat(day) + timedelta(days=days), time.min, tzinfo=visit.zone
-        )
-    except (ValueError, OverflowError):
-        return None
 
 
 def _entry(visit: Visit, row: Row[Any]) -> Entry:

@@ -45,6 +45,8 @@ class Offer:
     is_grave: bool = False
 
 
+#: Events that are looked at for the timeline.
+_EVENTS: Final = 60
 _WORKING: Final = frozenset({"enrolled", "active"})
 _KNOWN: Final = _WORKING | {"suspended"}
 _OFFERS: Final = {
@@ -101,10 +103,8 @@ def show_box(request: Request, caller: SeeingBoxes, db: ReadDb, device_id: str) 
         db, caller.scope, queries.ReaderFilter(device_id=device_id), limit=MOST
     )
     certificate = device.certificate_expires_at
-    state = words.word(words.DEVICE_STATES, device.state.value)
     facts = [
         (N_("Id"), device.id, "id", ""),
-        (N_("In service"), visit.say(state.text), "", ""),
         (N_("Shop"), visit.places.get(device.location_id, ""), "", ""),
         (N_("Computer"), device.hostname, "", ""),
         (N_("System"), device.platform, "", ""),
@@ -131,10 +131,10 @@ def show_box(request: Request, caller: SeeingBoxes, db: ReadDb, device_id: str) 
              "word": words.word(words.HEALTH, row.state if row.device_is_online else "unknown")}
             for row in readers
         ],
-        moments=[
-            present.device_moment(row)
-            for row in queries.timeline(db, caller.scope, device_id=device_id, limit=30)
-        ],
+        moments=present.device_moments(
+            queries.timeline(db, caller.scope, device_id=device_id, limit=_EVENTS),
+            {row.id: row.name for row in readers},
+        ),
         notice="",
         notice_tone="good",
         live=f"/readers/boxes/{device_id}/live",

@@ -26,6 +26,7 @@ from control_plane.parts import Parts
 from control_plane.payments import queries, sessions
 from control_plane.payments.errors import AmountRefused, AnswerLost, ReaderBusy, SessionDecided
 from control_plane.payments.timeline import session_topic, sessions_topic
+from control_plane.transactions import queries as ledger
 from control_plane.web import present
 from control_plane.web.i18n import N_
 from control_plane.web.streams import follow
@@ -34,7 +35,7 @@ from control_plane.web.visits import Site, Visit, site_of
 from protocols.errors import MoneyMismatch
 from protocols.ids import new_id
 from protocols.money import CURRENCIES, Money
-from protocols.session import OPEN_STATES
+from protocols.session import OPEN_STATES, SessionState
 
 router = APIRouter()
 
@@ -274,8 +275,11 @@ def _empty_form(db: Transaction, visit: Visit, reader_id: str) -> TillForm:
 def _panel(db: Transaction, visit: Visit, session_id: str) -> SessionPanel:
     session = queries.session(db, visit.caller.scope, session_id)
     steps = queries.steps(db, visit.caller.scope, session_id)
-    place = visit.places.get(session.location_id, "")
-    receipt = present.receipt_of(session, visit.merchant_name, place)
+    receipt = None
+    if session.state is SessionState.APPROVED and session.transaction_id is not None:
+        row = ledger.transaction(db, visit.caller.scope, session.transaction_id)
+        place = visit.places.get(session.location_id, "")
+        receipt = present.receipt_of_transaction(row, visit.merchant_name, place) if row else None
     return present.session_panel(session, steps, visit.now, places=visit.places, receipt=receipt)
 
 

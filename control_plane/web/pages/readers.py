@@ -44,6 +44,8 @@ router = APIRouter(prefix="/readers")
 Seeing = Annotated[Caller, requires(Permission.READER_VIEW)]
 Managing = Annotated[Caller, requires(Permission.READER_MANAGE)]
 
+#: Events that are looked at for the timeline.
+_EVENTS: Final = 60
 _REACHES: Final = ("online", "offline")
 _HEALTHS: Final = tuple(health for health in words.HEALTH if health != "unknown")
 _ORDERS: Final[dict[str, type[DiagnoseReader | RebootReader]]] = {
@@ -190,10 +192,9 @@ def show_reader(request: Request, caller: Seeing, db: ReadDb, reader_id: str) ->
              "word": words.word(words.SESSION, sale.state.value)}
             for sale in sales
         ],
-        moments=[
-            present.device_moment(event)
-            for event in queries.timeline(db, caller.scope, reader_id=reader_id, limit=30)
-        ],
+        moments=present.device_moments(
+            queries.timeline(db, caller.scope, reader_id=reader_id, limit=_EVENTS), {}
+        ),
         notice="",
         notice_tone="good",
         live=f"/readers/{reader_id}/live",
