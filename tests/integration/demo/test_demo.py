@@ -1,0 +1,153 @@
+"""The demo as a person runs it: the command, its words, its end; and its own check on each broker and database."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from control_plane.demo import seed
+from control_plane.demo.children import program
+from tests.fixtures.postgres import PostgresServer
+from tests.support.ports import LOOPBACK, free_port
+from tests.support.programs import program as system_program
+from tests.support.waiting import eventually
+
+CHECK_S = 90
+
+
+@contextmanager
+def demo(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A running demo, and the file of what it says."""
+    said = folder / "said.txt"
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [program("omnitill"), "demo", "--data-dir", str(folder / "shop"), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process, said
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def programs_that_name(text: str) -> list[str]:
+    """Running programs with this text in their command line, other than this one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if text in command and int(folder.name) != os.getpid():
+            found.append(command)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(CHECK_S + 30)
+@pytest.mark.parametrize("broker", ["nats", "mosquitto"])
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_the_demo_checks_itself_to_the_cent(
+    broker: str, database: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    words = ["--check", "--broker", broker, "--port", str(free_port())]
+    if broker == "mosquitto":
+        system_program("mosquitto")
+    if database == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.create_database()
+        request.addfinalizer(lambda: server.drop_database(url))
+        words += ["--database", url]
+
+    done = subprocess.run(
+        [program("omnitill"), "demo", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=CHECK_S,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["ok"], found["failures"]) == (True, [])
+    assert (found["broker"], found["database"].startswith(database)) == (broker, True)
+    for terminal in found["terminals"]:
+        assert [(sale["story"], sale["state"]) for sale in terminal["sales"]] == [
+            ("approved", "approved"),
+            ("declined", "declined"),
+            ("cancelled", "cancelled"),
+            ("lost_answer", "approved"),
+        ]
+        assert terminal["ledger"] == terminal["books"] == {"count": 2, "sum_minor": 12_34 + 40_97}
+    assert found["seconds"]["in_all"] < 60
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_person_sees_the_address_signs_in_and_stops_everything_with_ctrl_c(
+    tmp_path: Path,
+) -> None:
+    with socket.socket() as taken, demo(tmp_path, "--port", _occupied(taken)) as (process, said):
+        eventually(lambda: "Ctrl-C" in said.read_text(), deadline_s=30)
+        words = said.read_text()
+        url = re.search(r"http://127\.0\.0\.1:\d+", words)
+        assert url is not None
+        assert httpx2.get(f"{url[0]}/sign-in", timeout=5).status_code == 200
+        process.send_signal(signal.SIGINT)
+        code = process.wait(30)
+
+    assert code == 0
+    assert "is taken)" in words
+    assert {person.email for person in seed.PEOPLE} <= set(re.findall(r"\S+@\S+", words))
+    assert "Counter  on a serial line, ready" in words
+    assert "Terrace  on the network, ready" in words
+    assert programs_that_name(str(tmp_path / "shop")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_an_agent_that_is_killed_is_shown_and_comes_back(tmp_path: Path) -> None:
+    with demo(tmp_path, "--port", str(free_port())) as (_, said):
+        eventually(lambda: "Ctrl-C" in said.read_text(), deadline_s=30)
+        (pid,) = agents(tmp_path)
+        os.kill(pid, signal.SIGKILL)
+
+        eventually(lambda: "agent ended with -9" in said.read_text(), deadline_s=10)
+        eventually(lambda: agents(tmp_path) not in ([], [pid]), deadline_s=10)
+
+
+def agents(folder: Path) -> list[int]:
+    """Process ids of the agent that keeps its state in this demo."""
+    mark = f"OMNITILL_AGENT_CONFIG={folder}/shop/agent.toml".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if mark in environment and command[-2:-1] == [b"run"]:
+            found.append(int(process.name))
+    return found
+
+
+def _occupied(taken: socket.socket) -> str:
+    taken.bind((LOOPBACK, 0))
+    taken.listen()
+    return str(taken.getsockname()[1])
