@@ -17,6 +17,7 @@ Example:
   omnitill serve --all          one shop, one process
   omnitill doctor               what is not right, and how to mend it
 """
+_CANNOT_START = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +36,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [name for name in names if given[:1] == [name]] or names
     for name in wanted:
         import_module(f"control_plane.commands.{name}").register(subparsers)
-    chosen = parser.parse_args(given)
-    code: int = chosen.run(chosen)
+    return _run(parser.parse_args(given))
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from pydantic import ValidationError
+    from sqlalchemy.exc import DBAPIError
+
+    from control_plane.db.keyring import SecretKeyUnusable
+
+    try:
+        code: int = chosen.run(chosen)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+        )
+        return _explain(f"The settings cannot be used. {wrong}.")
+    except SecretKeyUnusable as error:
+        return _explain(f"The secret key cannot be used: {error}.")
+    except DBAPIError as error:
+        return _explain(f"The database does not answer: {str(error.orig).strip().splitlines()[0]}")
     return code
+
+
+def _explain(sentence: str) -> int:
+    print(f"{sentence}\nRun `omnitill doctor` to see what to mend.", file=sys.stderr)  # noqa: T201
+    return _CANNOT_START
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,6 +25,21 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._parts.live.close()
         await super().shutdown(sockets)
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGINT raise SystemExit, so that ``finally`` blocks run.
+
+    Call it before anything is started. uvicorn catches the signals while it serves, then sends itself the one
+    that it got, which by default would end the process on the spot.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        sys.exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 def make_server(app: FastAPI, parts: Parts) -> Server:

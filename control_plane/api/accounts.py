@@ -14,7 +14,7 @@ from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission, Role
 from control_plane.errors import Conflict, NotFound
 from control_plane.http import sign_in as signing_in
-from control_plane.http.dependencies import App, Db, ReadDb
+from control_plane.http.dependencies import App, Db, ReadDb, WriterSlot
 from control_plane.http.encoding import json_response
 from control_plane.http.idempotency import OnceOnly
 from control_plane.http.pagination import Page, PageOf
@@ -203,7 +203,7 @@ class NewApiKeyOut(ApiKeyOut):
 
 
 @router.post("/sign-in", dependencies=[PUBLIC], response_model=SignInOut)
-def start_session(request: Request, body: SignInRequest, parts: App) -> Response:
+def start_session(request: Request, body: SignInRequest, parts: App, _: WriterSlot) -> Response:
     """Sign in: sets the cookie, and answers the token that every changing request must carry."""
     refuse_other_sites(request)
     session_id, token = signing_in.sign_in(

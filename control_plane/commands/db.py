@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from control_plane.config import Settings
 from control_plane.db import migrate
 from control_plane.db.engine import make_engine
@@ -54,15 +56,17 @@ def run(chosen: argparse.Namespace) -> int:
         case "downgrade":
             migrate.downgrade(engine, chosen.revision)
         case _:
-            return _check(migrate.current(engine), migrate.newest(), migrate.differences(engine))
+            return _check(engine)
     print(f"The schema is at {migrate.current(engine) or 'nothing'}.")
     return 0
 
 
-def _check(current: str | None, newest: str | None, differences: list[str]) -> int:
+def _check(engine: Engine) -> int:
+    current, newest = migrate.current(engine), migrate.newest()
     if current != newest:
         print(f"The schema is at {current}, and {newest} is needed. Run: omnitill db upgrade")
         return 1
+    differences = migrate.differences(engine)
     for line in differences:
         print(line)
     if not differences:

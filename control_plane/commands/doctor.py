@@ -9,7 +9,7 @@ import socket
 import ssl
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -89,13 +89,13 @@ def examine() -> Iterator[Finding]:
         return
     yield Finding(Health.GOOD, f"The settings are readable; mode {settings.mode}.")
     yield from _data_dir(settings)
-    keyring = yield from _secret_key(settings)
-    if keyring is not None:
-        engine = make_engine(settings.effective_database_url, keyring=keyring, pool_size=1)
-        try:
-            yield from _database(engine)
-        finally:
-            engine.dispose()
+    yield from _secret_key(settings)
+    # Nothing sealed is read here: any key will do.
+    engine = make_engine(settings.effective_database_url, keyring=Keyring([os.urandom(32)]))
+    try:
+        yield from _database(engine)
+    finally:
+        engine.dispose()
     yield from _broker(settings)
     yield from _address(settings)
 
@@ -126,21 +126,21 @@ def _data_dir(settings: Settings) -> Iterator[Finding]:
         yield Finding(Health.GOOD, f"The data folder {folder} is there and has room.")
 
 
-def _secret_key(settings: Settings) -> Generator[Finding, None, Keyring | None]:
+def _secret_key(settings: Settings) -> Iterator[Finding]:
     file = settings.data_dir / KEY_FILE
     given = settings.secret_key.get_secret_value()
     if not given and not file.exists():
         yield Finding(Health.WARNING, "The secret key will be made at the first start.")
-        return None
+        return
     try:
-        keyring = load_keyring(given, [], settings.data_dir)
+        load_keyring(given, [], settings.data_dir)
     except (SecretKeyUnusable, OSError) as error:
         yield Finding(
             Health.BAD,
             f"The secret key cannot be used: {error}.",
             "Restore it from a backup: without it, sealed values are lost. New: openssl rand -base64 32",
         )
-        return None
+        return
     if not given and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding(
             Health.BAD, f"Others can read the secret key {file}.", f"Run: chmod 600 {file}"
@@ -148,7 +148,6 @@ def _secret_key(settings: Settings) -> Generator[Finding, None, Keyring | None]:
     yield Finding(
         Health.GOOD, "The secret key is there. Keep a copy of it apart from the database."
     )
-    return keyring
 
 
 def _database(engine: Engine) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from control_plane.config import Settings
 from control_plane.db import migrate
 from control_plane.logs import configure_logs
 from control_plane.parts import ProcessRole
-from control_plane.server import make_server
+from control_plane.server import end_on_signals, make_server
 
 log = structlog.get_logger()
 
@@ -44,6 +44,7 @@ def run(chosen: argparse.Namespace) -> int:
     given = {name: getattr(chosen, name) for name in ("host", "port")}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     configure_logs(settings.log)
+    end_on_signals()
     parts = build(settings)
     roles = frozenset(ProcessRole) if chosen.all else frozenset({ProcessRole.WEB})
     try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import weakref
-from asyncio import AbstractEventLoop, Lock, get_running_loop, to_thread
+from asyncio import AbstractEventLoop, Semaphore, get_running_loop, to_thread
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,9 +51,9 @@ class Database:
         self._clock = clock
         self._announcer = announcer
         self._publish = publish
-        self._writers: weakref.WeakKeyDictionary[AbstractEventLoop, Lock] = (
-            weakref.WeakKeyDictionary()
-        )
+        # Together fewer than the threads that answer requests, and than the connections.
+        turns = max(1, pool_size * 2 // 5)
+        self._turns = _Turns(writers=1 if self.is_sqlite else turns, readers=turns)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -97,11 +97,7 @@ class Database:
 
     @asynccontextmanager
     async def request_transaction(self) -> AsyncIterator[Session]:
-        """A session for one HTTP request, for the dependency that opens it on the event loop.
-
-        SQLite has one writer at a time. A request that waits for it in a worker thread could keep the thread
-        that the present writer needs to go on; so requests of this process wait here, on the event loop.
-        """
+        """A session for one HTTP request that writes, opened on the event loop. Waits for its turn."""
         async with self.writer_slot():
             session = self.open_session()
             try:
@@ -109,6 +105,20 @@ class Database:
                 await to_thread(self.commit, session)
             finally:
                 await to_thread(session.close)
+
+    @asynccontextmanager
+    async def request_reading(self) -> AsyncIterator[Session]:
+        """A session for one HTTP request that only reads, opened on the event loop. Waits for its turn."""
+        async with self._turns.to_read():
+            with self.reading() as session:
+                try:
+                    yield session
+                finally:
+                    await to_thread(session.close)
+
+    def writer_slot(self) -> AbstractAsyncContextManager[object]:
+        """The turn to write, of requests on one event loop."""
+        return self._turns.to_write()
 
     def open_session(self) -> Session:
         """A session whose owner must ``commit`` and close it; used by ``transaction`` and test fixtures."""
@@ -139,14 +149,32 @@ class Database:
         if context.announcements:
             self._announcer.send_many(context.announcements)
 
-    @asynccontextmanager
-    async def writer_slot(self) -> AsyncIterator[None]:
-        """The turn to write, of requests on one event loop; always there on PostgreSQL."""
-        if not self.is_sqlite:
-            yield
-            return
-        async with self._writers.setdefault(get_running_loop(), Lock()):
-            yield
+
+class _Turns:
+    """How many requests of one event loop may be in a transaction at a time.
+
+    A request begins its transaction in one worker thread and may need another to go on. If all threads waited
+    for a lock or a connection that such a request holds, nobody would go on; so requests wait here, holding
+    neither thread nor connection, and some threads are always free. SQLite has one writer anyway.
+    """
+
+    def __init__(self, *, writers: int, readers: int) -> None:
+        self._sizes = {"write": writers, "read": readers}
+        self._queues: weakref.WeakKeyDictionary[AbstractEventLoop, dict[str, Semaphore]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def to_write(self) -> Semaphore:
+        return self._queue("write")
+
+    def to_read(self) -> Semaphore:
+        return self._queue("read")
+
+    def _queue(self, kind: str) -> Semaphore:
+        loop = get_running_loop()
+        if loop not in self._queues:
+            self._queues[loop] = {name: Semaphore(size) for name, size in self._sizes.items()}
+        return self._queues[loop][kind]
 
 
 def libpq_address(url: URL) -> str:
@@ -173,6 +201,8 @@ def make_engine(url: str, *, keyring: Keyring, pool_size: int = 40) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         event.listen(engine, "checkin", _end_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_postgres)
     return engine
 
 
@@ -187,6 +217,14 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
         "synchronous=FULL",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgres(connection: DBAPIConnection, _record: object) -> None:
+    # A belt: whoever waits longer than this gets an answer that says so, and can try again.
+    connection.autocommit = True
+    connection.execute(f"SET lock_timeout = '{_BUSY_S}s'")
+    connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+    connection.autocommit = False
 
 
 def _begin_sqlite(connection: Connection) -> None:

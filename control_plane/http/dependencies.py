@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -27,11 +26,8 @@ async def unit_of_work(request: HTTPConnection) -> AsyncIterator[Session]:
 
 async def reading(request: HTTPConnection) -> AsyncIterator[Session]:
     """A snapshot to read from."""
-    with parts_of(request).database.reading() as db:
-        try:
-            yield db
-        finally:
-            await to_thread(db.close)
+    async with parts_of(request).database.request_reading() as db:
+        yield db
 
 
 async def writer_slot(request: HTTPConnection) -> AsyncIterator[None]:

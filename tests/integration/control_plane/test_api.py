@@ -58,7 +58,7 @@ def test_a_problem_has_all_that_a_program_and_a_person_need(owner: TestClient) -
 
 @pytest.mark.parametrize("given", ["", "has blanks", "x" * 81, "new\nline"])
 def test_a_request_id_that_could_forge_the_log_is_replaced(client: TestClient, given: str) -> None:
-    answer = client.get("/healthz", headers={"X-Request-Id": given.encode()})
+    answer = client.get("/healthz", headers={b"X-Request-Id": given.encode()})
 
     assert answer.headers["x-request-id"].startswith("req_")
 
@@ -307,7 +307,7 @@ def test_a_cursor_of_one_listing_does_not_open_another(owner: TestClient) -> Non
 
 
 @pytest.mark.parametrize("limit", [0, -1, 201, "many"])
-def test_a_page_has_a_sensible_size(owner: TestClient, limit: object) -> None:
+def test_a_page_has_a_sensible_size(owner: TestClient, limit: int | str) -> None:
     assert owner.get("/v1/users", params={"limit": limit}).status_code == 422
 
 

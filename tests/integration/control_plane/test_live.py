@@ -16,14 +16,15 @@ from tests.support.waiting import eventually
 @pytest.fixture(params=["one process", "two processes"])
 def hubs(request: pytest.FixtureRequest) -> Iterator[tuple[LiveHub, LiveHub]]:
     """Where a message is sent, and where it is watched."""
+    pair: tuple[LiveHub, LiveHub]
     if request.param == "one process":
         hub = LiveHub()
         pair = (hub, hub)
     else:
         conninfo = request.getfixturevalue("postgres_url").replace("+psycopg", "")
         pair = (PostgresLiveHub(conninfo), PostgresLiveHub(conninfo))
-        for one in pair:
-            one.start()
+    for one in dict.fromkeys(pair):
+        one.start()
     yield pair
     for one in pair:
         one.close()

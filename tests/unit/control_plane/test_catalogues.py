@@ -37,7 +37,8 @@ def fields(text: str) -> set[str]:
 
 
 def test_each_error_has_a_code_of_its_own() -> None:
-    codes = Counter(kind.code for kind in {*errors(), DomainError})
+    kinds: set[type[DomainError]] = {*errors(), DomainError}
+    codes = Counter(kind.code for kind in kinds)
 
     assert [code for code, count in codes.items() if count > 1] == []
 
