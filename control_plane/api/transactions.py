@@ -11,7 +11,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
-from control_plane.db.unit_of_work import Transaction
 from control_plane.errors import NotFound
 from control_plane.http.dependencies import ReadDb
 from control_plane.http.pagination import Page, PageOf
@@ -24,7 +23,7 @@ from control_plane.transactions.models import (
     SaleChannel,
     Status,
 )
-from control_plane.transactions.queries import Found, TransactionFilter
+from control_plane.transactions.queries import TransactionFilter
 
 router = APIRouter(prefix="/v1", tags=["transactions"])
 
@@ -129,29 +128,17 @@ class TransactionDetails(TransactionOut):
     related: list[TransactionOut]
 
 
-class TotalsOut(BaseModel):
-    """Of one currency: attempts and approved sales, and what came in and went out."""
+class TotalOut(BaseModel):
+    """Approved money of one currency: what came in less what went back."""
 
     model_config = ConfigDict(
         from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "currency": "EUR",
-                    "attempts": 3,
-                    "approved": 2,
-                    "incoming_minor": 2468,
-                    "outgoing_minor": 0,
-                }
-            ]
-        },
+        json_schema_extra={"examples": [{"currency": "EUR", "count": 2, "net_minor": 2468}]},
     )
 
     currency: str
-    attempts: int
-    approved: int
-    incoming_minor: int = Field(description="Approved sales.")
-    outgoing_minor: int = Field(description="Approved refunds, reversals, disputes and fees.")
+    count: int
+    net_minor: int
 
 
 def wanted_of(
@@ -164,10 +151,10 @@ def wanted_of(
     ] = "",
     since: Annotated[AwareDatetime | None, Query(description="Included.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Not included.")] = None,
-    status: Status | None = None,
-    kind: Kind | None = None,
-    channel: SaleChannel | None = None,
-    method: Method | None = None,
+    status: Annotated[list[Status], Query()] = [],  # noqa: B006 - FastAPI copies defaults
+    kind: Annotated[list[Kind], Query()] = [],  # noqa: B006
+    channel: Annotated[list[SaleChannel], Query()] = [],  # noqa: B006
+    method: Annotated[list[Method], Query()] = [],  # noqa: B006
     reader_id: Annotated[str | None, Query(max_length=64)] = None,
     location_id: Annotated[str | None, Query(max_length=64)] = None,
     cashier_id: Annotated[str | None, Query(max_length=64)] = None,
@@ -184,10 +171,10 @@ def wanted_of(
         text=q,
         since=since,
         until=until,
-        status=status,
-        kind=kind,
-        channel=channel,
-        method=method,
+        statuses=status,
+        kinds=kind,
+        channels=channel,
+        methods=method,
         reader_id=reader_id,
         location_id=location_id,
         cashier_id=cashier_id,
@@ -218,9 +205,9 @@ def list_transactions(
 
 
 @router.get("/transactions/totals")
-def transaction_totals(caller: Viewer, db: ReadDb, wanted: Wanted) -> list[TotalsOut]:
-    """What the filters find, for each currency."""
-    return [TotalsOut.model_validate(one) for one in queries.totals(db, caller.scope, wanted)]
+def transaction_totals(caller: Viewer, db: ReadDb, wanted: Wanted) -> list[TotalOut]:
+    """Approved money that the filters find, for each currency."""
+    return [TotalOut.model_validate(one) for one in queries.totals(db, caller.scope, wanted)]
 
 
 @router.get("/transactions/{transaction_id}")
@@ -231,7 +218,7 @@ def read_transaction(
     row = queries.transaction(db, caller.scope, transaction_id)
     if row is None:
         raise NotFound("transaction", transaction_id)
-    related = _related(db, caller, row)
+    related = queries.belonging_to(db, caller.scope, row)
     out = TransactionOut.model_validate(row).model_dump()
     more = {
         name: getattr(row, name)
@@ -241,12 +228,3 @@ def read_transaction(
     return TransactionDetails(
         **out, **more, related=[TransactionOut.model_validate(one) for one in related]
     )
-
-
-def _related(db: Transaction, caller: Caller, row: Found) -> list[Found]:
-    """Of a sale what came after it; of the others the sale, and what else came after that."""
-    if row.original_id is None:
-        return list(queries.linked(db, caller.scope, row.id))
-    sale = queries.transaction(db, caller.scope, row.original_id)
-    later = queries.linked(db, caller.scope, row.original_id)
-    return [*([sale] if sale else []), *(one for one in later if one.id != row.id)]
