@@ -129,20 +129,21 @@ class Books:
     count: int | None = None
     sum: Money | None = None
     """Totals of the day; None when the reader does not tell them."""
-    is_stamped_now: bool = False
-    """The last payment has just ended, so its stamp is the reader's time at `read_at`."""
-
-    @property
-    def has_clock(self) -> bool:
-        """The time on the reader's clock at a later moment can be told: its last payment was stamped at `read_at`."""
-        return self.is_stamped_now and self.last is not None and bool(_stamp(self.last))
+    clock: tuple[str, float] | None = None
+    """`MMDDHHMMSS` that the reader's clock showed, and when that was."""
 
     @classmethod
-    def of(cls, recalled: Finished, totals: Finished, read_at: float) -> Books:
+    def of(
+        cls,
+        recalled: Finished,
+        totals: Finished,
+        read_at: float,
+        clock: tuple[str, float] | None = None,
+    ) -> Books:
         """From what a reader answered to `RecallLast` and `ReadTotals`."""
         told = totals.totals if totals.outcome is Outcome.DONE else None
         count, total = _count_and_sum(told) if told else (None, None)
-        return cls(read_at, recalled.payment, recalled.outcome, recalled.text, count, total)
+        return cls(read_at, recalled.payment, recalled.outcome, recalled.text, count, total, clock)
 
     def after(self, request: PaymentRequest, finished: Finished, now: float) -> Books | None:
         """The books after one more payment with this answer; None when that cannot be told without asking."""
@@ -158,15 +159,17 @@ class Books:
             count, total = (self.count or 0) + 1, self.sum + facts.amount
         else:
             count, total = None, None
-        return Books(now, facts, finished.outcome, finished.text, count, total, is_stamped_now=True)
+        # Stamped a moment ago, so the clock shows this or a little more.
+        clock = (_stamp(facts), now)
+        return Books(now, facts, finished.outcome, finished.text, count, total, clock)
 
     def baseline(self, request: PaymentRequest, now: float, *, is_fresh: bool) -> Baseline:
         """What to keep before a payment begins at `now`."""
         stamp = _stamp(self.last) if self.last else ""
         not_before = ""
-        if stamp and not is_fresh:
-            # The stamp was written before `read_at`, so this is not later than the reader's clock at `now`.
-            clock = _moment(stamp) + timedelta(seconds=now - self.read_at) - _CLOCK_SLACK
+        if self.clock is not None and not is_fresh:
+            clock_stamp, at = self.clock
+            clock = _moment(clock_stamp) + timedelta(seconds=now - at) - _CLOCK_SLACK
             not_before = clock.strftime(_STAMP)
         has_sum = self.sum is not None and self.sum.currency == request.amount.currency
         return Baseline(
@@ -185,6 +188,8 @@ class _Whose(Enum):
 
     OURS = auto()
     OLDER = auto()
+    MISDATED = auto()
+    """It has our amount, but the reader dates it before our command: an older one, or the clock was set."""
     UNCLEAR = auto()
 
 
@@ -231,17 +236,19 @@ def weigh(
                 "its totals grew by this amount, but its last receipt is an older one"
             )
         last = books.last
-        receipt = (
-            f"is {'still ' if not baseline.not_before else ''}{_receipt(last)}"
-            if last
-            else "is none"
-        )
         return Decision(
             "failed",
             request.amount,
             "recall",
-            f"The answer was lost; the reader's last receipt {receipt}, from before this payment, "
+            f"The answer was lost; the reader's last receipt is still {_receipt(last or PaymentFacts())}, "
+            "from before this payment, "
             "so nothing was charged.",
+        )
+    if whose is _Whose.MISDATED:
+        return StillUnknown(
+            f"the reader's last receipt {_receipt(books.last or PaymentFacts())} has this amount, but a time "
+            "before this payment",
+            needs_person=True,
         )
     if change is _Change.UNCLEAR:
         change = _change_beside_another(request, baseline, books)
@@ -340,7 +347,7 @@ def _whose(request: PaymentRequest, baseline: Baseline, books: Books) -> _Whose:
         return _Whose.UNCLEAR
     stamp = _stamp(last)
     if baseline.not_before and stamp and _is_before(stamp, baseline.not_before):
-        return _Whose.OLDER
+        return _Whose.MISDATED
     return _Whose.OURS
 
 

@@ -151,7 +151,7 @@ class PaymentDesk:
         totals = await self.reader.execute(ReadTotals())
         if totals.outcome in {Outcome.BUSY, Outcome.LOST}:
             return totals.text
-        books = Books.of(recalled, totals, self._clock.elapsed())
+        books = Books.of(recalled, totals, self._clock.elapsed(), self.reader.clock_seen)
         self._remember(books)
         return books
 
@@ -165,7 +165,7 @@ class PaymentDesk:
         if books is None or self._books_of != self._life_of_reader():
             return None
         is_fresh = self._clock.elapsed() - books.read_at < _FRESH_S
-        return books if is_fresh or books.has_clock else None
+        return books if is_fresh or books.clock else None
 
     def _life_of_reader(self) -> tuple[int, int]:
         return self.reader.counts["opened"], self.reader.counts["commands"]

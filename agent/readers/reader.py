@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+#: `details["reader_clock"]`: YYYYMMDD HHMMSS.
+_CLOCK = re.compile(r"\d{4}(\d{4}) (\d{6})")
+
 
 class ReaderState(StrEnum):
     """How a reader is."""
@@ -133,6 +136,8 @@ class Reader:
         self._failing_since: float | None = None
         self._wants_reset = ""
         self._is_registered = False
+        self.clock_seen: tuple[str, float] | None = None
+        """`MMDDHHMMSS` on the reader's own clock when it was told last, and when that was on ours; None: never."""
         self.counts: Counter[str] = Counter()
         """Since the start: `opened`, `lost`, `commands`, `resets`, `restarts`, `late_results`, and `quirk:NAME`."""
 
@@ -445,6 +450,8 @@ class Reader:
         """What the end of a command says about the reader."""
         if finished.identity is not None:
             self._learn(finished.identity)
+        if shown := _CLOCK.fullmatch(finished.details.get("reader_clock", "")):
+            self.clock_seen = ("".join(shown.groups()), self._clock.elapsed())
         if not self._is_conversing:
             return
         if finished.outcome is Outcome.LOST:
