@@ -47,7 +47,12 @@ def commands_of_units() -> list[str]:
         for line in unit.read_text().splitlines()
         if line.startswith("Exec")
     ]
-    instances = [line.replace("%i", role) for line in lines for role in ROLES if "%i" in line]
+    instances = [
+        line.replace("%i", role).replace(" $ARGUMENTS", "")
+        for line in lines
+        for role in ROLES
+        if "%i" in line
+    ]
     plain = [line for line in lines if "%i" not in line]
     return [command for line in instances + plain for command in commands_of_shell(line)]
 
