@@ -99,11 +99,21 @@ def missing_docstring(tree: ast.Module) -> Offences:
 
 
 def sleeps(tree: ast.Module) -> Offences:
-    """A test that sleeps is slow or flaky; `eventually` polls. `asyncio.sleep(0)` only lets others run."""
+    """A test that sleeps is slow or flaky; `eventually` polls. `asyncio.sleep(0)` only lets others run.
+
+    In virtual time asyncio's sleeps take none.
+    """
+    is_virtual = any(
+        isinstance(node, ast.ImportFrom) and node.module == "tests.fakes.virtual_time"
+        for node in tree.body
+    )
     for call in _calls(tree):
         match call:
             case ast.Call(func=ast.Attribute(attr="sleep"), args=[ast.Constant(value=0)]):
                 continue
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr="sleep")):
+                if not is_virtual:
+                    yield call
             case ast.Call(func=ast.Attribute(attr="sleep") | ast.Name(id="sleep")):
                 yield call
 
@@ -170,6 +180,13 @@ RULES = [
         lambda path: path.startswith("tests/") and path != "tests/support/waiting.py",
         "import time\ntime.sleep(0.2)\n",
         "await asyncio.sleep(0)\n",
+    ),
+    Rule(
+        "only virtual time sleeps",
+        sleeps,
+        lambda path: path.startswith("tests/") and path != "tests/support/waiting.py",
+        "from tests.fakes.virtual_time import virtual_clock\ntime.sleep(5)\n",
+        "from tests.fakes.virtual_time import virtual_clock\nawait asyncio.sleep(5)\n",
     ),
 ]
 EVERY_RULE = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name.replace(" ", "_"))
