@@ -174,9 +174,7 @@ def test_an_answer_that_was_lost_is_never_guessed(site: LiveSite, till: Page) ->
     expect(till.locator("#till")).to_contain_text("last receipt 117 shows this amount approved")
 
 
-def test_a_reader_that_is_taken_is_named_and_nothing_is_started(
-    site: LiveSite, till: Page
-) -> None:
+def test_a_reader_that_is_taken_is_named_and_nothing_is_started(site: LiveSite, till: Page) -> None:
     sell(till, "4099")
     expect(till.locator(".call")).to_contain_text("Ask the customer")
     before = count_sessions(site)

@@ -14,12 +14,15 @@ from typing import Any
 from sqlalchemy import insert, update
 
 from control_plane.accounts import service
+from control_plane.accounts.caller import Caller, CallerKind
 from control_plane.accounts.permissions import Role
+from control_plane.accounts.sign_in import scope_of
 from control_plane.devices import timeline
 from control_plane.devices.lifecycle import DeviceState
 from control_plane.devices.models import DEVICES, READERS
 from control_plane.devices.presence import apply_state
 from control_plane.parts import Parts
+from control_plane.payments import queries
 from control_plane.payments.commands import WAKE_TOPIC, claim_command, due_commands
 from control_plane.payments.reports import (
     ReportedResult,
@@ -27,6 +30,7 @@ from control_plane.payments.reports import (
     apply_results,
     apply_steps,
 )
+from control_plane.payments.sessions import StartSession, start_session
 from control_plane.transactions.ledger import DEVICE_COLUMNS, device_row
 from control_plane.transactions.models import TRANSACTIONS
 from protocols.cloud.commands import CancelPayment, StartPayment
@@ -39,6 +43,8 @@ from protocols.cloud.events import (
     SessionStep,
 )
 from protocols.ids import new_id
+from protocols.money import Money
+from tests.support.waiting import eventually
 
 PASSWORD = "correct horse battery"
 OWNER = "owner@shop.example"
@@ -182,6 +188,28 @@ class ActedShop:
             for actor in self._actors:
                 actor.join(timeout=5)
             stop_listening()
+
+    def take(self, minor: int, reader: int = 0) -> str:
+        """A sale from its start to its end, without a page; the id of its session."""
+        with self.parts.database.connection() as db:
+            caller = Caller(
+                kind=CallerKind.USER,
+                id=self.users[Role.OWNER],
+                name="Ada Moreau",
+                role=Role.OWNER.value,
+                scope=scope_of(self.merchant_id, Role.OWNER, None),
+            )
+            wish = StartSession(
+                reader_id=self.readers[reader].reader_id, amount=Money(minor, "EUR")
+            )
+            session = start_session(db, caller, wish)
+
+        def is_decided() -> bool:
+            with self.parts.database.reading_connection() as db:
+                return queries.session(db, caller.scope, session.id).is_final
+
+        eventually(is_decided)
+        return session.id
 
     def go_on(self) -> None:
         """Let a sale that waits (an answer that was lost) be decided."""

@@ -45,7 +45,7 @@ function pressed(event) {
   return parts.join("+");
 }
 
-const isShown = (element) => element.checkVisibility() || element.matches("input[type=radio]");
+const isShown = (element) => element.checkVisibility() || element.closest("[popover]") || element.matches("input[type=radio]");
 
 function targetOf(keys) {
   const dialog = single("dialog[open]");
@@ -96,7 +96,7 @@ function listShortcuts() {
   const seen = new Set();
   for (const element of document.querySelectorAll("[data-shortcut][data-shortcut-label]")) {
     const { shortcut, shortcutLabel } = element.dataset;
-    if (seen.has(shortcut) || element.closest("dialog") || !isShown(element) && !element.closest(".menu, .nav")) continue;
+    if (seen.has(shortcut) || element.closest("dialog") || !isShown(element)) continue;
     seen.add(shortcut);
     const label = document.createElement("dt");
     const keys = document.createElement("dd");
