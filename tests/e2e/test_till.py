@@ -85,7 +85,11 @@ def test_a_sale_is_charged_by_keys_alone_and_approved(till: Page) -> None:
 def test_each_step_is_seen_as_it_happens(site: LiveSite, till: Page) -> None:
     site.shop.pace_s = 0.4
     seen: list[str] = []
-    till.expose_function("noteCall", lambda text: seen.append(text))
+
+    def note(text: str) -> None:
+        seen.append(text)
+
+    till.expose_function("noteCall", note)
     till.evaluate(
         """() => new MutationObserver(() => noteCall(document.querySelector('.call')?.textContent ?? ''))
              .observe(document.querySelector('#till'), {subtree: true, childList: true, characterData: true})"""

@@ -1,4 +1,4 @@
-"""Shows every template with sample values, without a database: `python tests/web/preview.py` serves them on this machine.
+"""Shows every template with sample values, without a database: `python tests/web/preview.py` serves them.
 
 `python tests/web/preview.py shoot FOLDER [NAME ...]` writes screenshots in three sizes, light and dark.
 """
@@ -11,9 +11,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ConsoleMessage, sync_playwright
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -26,6 +27,7 @@ from control_plane.web.static_files import StaticFiles
 from control_plane.web.templating import Templates
 from tests.web.samples import NOW, SAMPLES
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"phone": (360, 800), "tablet": (768, 1024), "desktop": (1440, 900)}
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
@@ -76,21 +78,25 @@ def shoot(folder: Path, names: list[str]) -> None:
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
         )
         for size, (width, height) in SIZES.items():
-            for theme in ("light", "dark"):
+            for theme in SCHEMES:
                 page = browser.new_page(
                     viewport={"width": width, "height": height},
-                    color_scheme=theme,  # type: ignore[arg-type]  # one of its literals
+                    color_scheme=theme,
                     has_touch=size != "desktop",
                     is_mobile=size == "phone",
                     reduced_motion="reduce",
                     service_workers="block",
                 )
-                page.on("console", lambda message: sys.stderr.write(f"{message.text}\n"))
+                page.on("console", _print)
                 for name in names or SAMPLES:
                     page.goto(f"{address}/{name}", wait_until="load")
                     page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=True)
                 page.close()
         browser.close()
+
+
+def _print(message: ConsoleMessage) -> None:
+    sys.stderr.write(f"{message.text}\n")
 
 
 def main(arguments: list[str]) -> None:
