@@ -17,6 +17,7 @@ from control_plane.accounts.sign_in import scope_of
 from control_plane.audit.actor import SYSTEM
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices.enrollment import issue_code
+from control_plane.web.visits import DemoSignIns
 from protocols.secret import Secret
 
 #: Good enough for an address that only this machine can reach.
@@ -54,6 +55,11 @@ class Shop:
     location_id: str
     other_location_id: str
     is_new: bool
+
+
+def sign_ins() -> DemoSignIns:
+    """What the sign-in page offers to copy."""
+    return DemoSignIns(tuple((one.role.value, one.email, PASSWORD) for one in PEOPLE))
 
 
 def furnish(db: Transaction, passwords: Passwords, *, language: str | None = None) -> Shop:

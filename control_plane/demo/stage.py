@@ -25,6 +25,7 @@ from control_plane.devices.queries import ReaderFilter
 from control_plane.logs import configure_logs
 from control_plane.parts import Parts, ProcessRole
 from control_plane.server import Server, make_server
+from control_plane.web.visits import DemoSignIns
 from protocols.secret import Secret
 
 _READY_S: Final = 30.0
@@ -144,6 +145,7 @@ def opened(
         parts = _parts(options, folder, things)
         with parts.database.transaction() as db:
             shop = seed.furnish(db, parts.passwords, language=options.language)
+        parts.provide(DemoSignIns, seed.sign_ins())
         _serve(parts, things)
         stage = Stage(parts.settings.base_url, folder, parts, shop, terminals, children)
         on_page(stage.url)
