@@ -10,7 +10,21 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, select, text, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    any_,
+    bindparam,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from control_plane.db.unit_of_work import Transaction
 from control_plane.db.upsert import insert as upsert
@@ -24,6 +38,7 @@ from protocols.cloud.topics import Stream
 
 _INBOX: Final = BulkTable(INBOX, ("device_id", "stream", "epoch", "seq", "message_hash"))
 _CHUNK: Final = 500
+_PLACE: Final = (TRANSACTIONS.c.device_id, TRANSACTIONS.c.epoch, TRANSACTIONS.c.seq)
 #: One parameter of JSON: much cheaper for the driver than arrays.
 _ADVANCE: Final = text("""
 UPDATE stream_cursor AS c SET upto = u.upto, last_hash = u.last_hash, beyond = u.beyond,
@@ -219,9 +234,9 @@ def known_rows(
     )  # fmt: skip
     for start in range(0, len(row_ids), _CHUNK):
         for condition in (
-            TRANSACTIONS.c.id.in_(row_ids[start : start + _CHUNK]),
+            _among(db, TRANSACTIONS.c.id, row_ids[start : start + _CHUNK]),
             (TRANSACTIONS.c.source == source)
-            & TRANSACTIONS.c.external_id.in_(external_ids[start : start + _CHUNK]),
+            & _among(db, TRANSACTIONS.c.external_id, external_ids[start : start + _CHUNK]),
         ):
             for row in db.execute(columns.where(condition)):
                 by_id[row.id] = row.message_hash
@@ -257,16 +272,18 @@ def _in_ledger(db: Connection, doubtful: Sequence[Sighting]) -> _Hashes:
     found: _Hashes = defaultdict(set)
     ids = [one.row_id for one in doubtful if one.row_id]
     for start in range(0, len(ids), _CHUNK):
-        rows = db.execute(
-            select(
-                TRANSACTIONS.c.device_id, TRANSACTIONS.c.epoch, TRANSACTIONS.c.seq,
-                TRANSACTIONS.c.message_hash,
-            ).where(TRANSACTIONS.c.id.in_(ids[start : start + _CHUNK]))
-        )  # fmt: skip
-        for row in rows:
+        among = _among(db, TRANSACTIONS.c.id, ids[start : start + _CHUNK])
+        for row in db.execute(select(*_PLACE, TRANSACTIONS.c.message_hash).where(among)):
             key = CursorKey(row.device_id, Stream.TRANSACTIONS.value, row.epoch)
             found[key, row.seq].add(row.message_hash)
     return found
+
+
+def _among(db: Connection, column: Column[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    """One of these ids. On PostgreSQL one text whatever their number: the driver takes long over arrays."""
+    if is_postgres(db):
+        return column == any_(func.string_to_array(",".join(values), ",", type_=ARRAY(String)))
+    return column.in_(values)
 
 
 def _by_key(table: Table, db: Connection, doubtful: Sequence[Sighting]) -> _Hashes:

@@ -78,6 +78,7 @@ _MOST_CURSORS: Final = 50_000
 #: Batches after a conflict in which is looked before writing.
 _CAREFUL_BATCHES: Final = 32
 _ATTEMPTS: Final = 4
+_RECENT: Final = 20_000
 
 _LEDGER: Final = BulkTable(TRANSACTIONS, DEVICE_COLUMNS)
 # Reading a member of an enum takes as long as a whole row of the ledger is worth, so once.
@@ -220,6 +221,9 @@ class Intake:
         self._heard_at: dict[str, float] = {}
         self._kept_in_hour: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._careful = 0
+        #: (device, hash) of what was committed lately, in two generations: what is sent twice mostly is so soon.
+        self._recent: set[tuple[str, str]] = set()
+        self._less_recent: set[tuple[str, str]] = set()
 
     def take_in(self, messages: Sequence[Uplink]) -> list[Answer]:
         """Commit a batch; the acknowledgements to send now. Raises IntakeAway, and then nothing was written.
@@ -274,6 +278,7 @@ class Intake:
                 case _:
                     return error
         self._count(batch, work)
+        self._remember(batch)
         return answers
 
     def _divide(self, messages: Sequence[Uplink], error: Exception, *, fit: bool) -> list[Answer]:
@@ -446,7 +451,9 @@ class Intake:
                 self._take_message(work, batch, key, message)
             elif taken is _DUPLICATE:
                 work.duplicates += 1
-                work.seen_before.append((_sighting(key, message), message))
+                name = (message.device.id, message.digest)
+                if name not in self._recent and name not in self._less_recent:
+                    work.seen_before.append((_sighting(key, message), message))
             else:
                 work.not_now += 1
                 continue
@@ -776,6 +783,12 @@ class Intake:
             self._cursors.pop(key, None)
         for device_id in batch.heard:
             self._heard_at.pop(device_id, None)
+
+    def _remember(self, batch: _Batch) -> None:
+        if len(self._recent) > _RECENT:
+            self._recent, self._less_recent = set(), self._recent
+        for messages in batch.streams.values():
+            self._recent.update((one.device.id, one.digest) for one in messages)
 
     def _count(self, batch: _Batch, work: _Work) -> None:
         for outcome, count in (

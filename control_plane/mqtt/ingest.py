@@ -7,7 +7,6 @@ A standby waits for the leadership of the cell.
 
 from __future__ import annotations
 
-import gc
 import random
 import threading
 import time
@@ -65,7 +64,6 @@ class IngestService:
         leadership: Leadership,
         *,
         gap_s: float = GAP_S,
-        tune_gc: bool = False,
     ) -> None:
         self._cell = cell
         self._name = f"{INGEST}-{cell}"
@@ -75,7 +73,6 @@ class IngestService:
         self._leadership = leadership
         self._gap = timedelta(seconds=gap_s)
         self._intake = Intake(database, clock, gap_s=gap_s)
-        self._tune_gc = tune_gc
         self._addresses: dict[str, Address | None] = {}
         self._boot = new_id("boot")
         self._stopping = threading.Event()
@@ -86,10 +83,6 @@ class IngestService:
 
     def start(self) -> None:
         """Begin to compete for the cell."""
-        if self._tune_gc:
-            # Batches make many small objects and no cycles: collecting after every 700 costs a fifth of the time.
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 50)
         self._thread.start()
 
     def stop(self) -> None:
