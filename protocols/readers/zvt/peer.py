@@ -221,7 +221,9 @@ class ZvtTerminal:
         if store.lock is not None and control not in UNLOCKED | RECOVERIES.get(
             store.lock, frozenset()
         ):
-            return refuse(self._desk, store.lock)
+            return refuse(
+                self._desk, store.lock if store.lock in codes.RESULTS else codes.SYSTEM_ERROR
+            )
         if not store.is_registered and control not in FOR_STRANGERS:
             self._send(messages.negative(codes.NOT_REGISTERED))
             return None

@@ -24,7 +24,7 @@ def _bit_by_bit(frame: bytes) -> int:
     [
         (b"", 0x0000),
         (b"123456789", 0x2189),
-        (bytes.fromhex("06000612345 6BA097803".replace(" ", "")), 0xC324),
+        (bytes.fromhex("060006123456BA097803"), 0xC324),
         (bytes.fromhex("06700003"), 0xF9D9),
         (bytes.fromhex("80000003"), 0x1FF5),
         (bytes.fromhex("849C0003"), 0x41C3),

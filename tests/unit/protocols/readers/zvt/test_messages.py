@@ -105,7 +105,7 @@ TERMINAL = [
     (messages.intermediate_status(0x17, timeout_minutes=12), "04ff021712"),
     (
         messages.intermediate_status(0xFF, timeout_minutes=5, text="Bitte\nwarten"),
-        "04ff15ff0506112 40f".replace(" ", "") + "07054269747465070677617274656e",
+        "04ff15ff050611240f07054269747465070677617274656e",
     ),
     (messages.aborted(0x6C), "061e016c"),
     (messages.aborted(0x6F, currency=978), "061e036f0978"),
