@@ -33,6 +33,7 @@ lint: setup ## Check style, types, dependency rules and translations
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 	if [ -e control_plane/web/i18n.py ]; then $(BIN)/python -m control_plane.web.i18n check; fi
 
 .PHONY: fmt
@@ -77,7 +78,7 @@ $(STATE)/installed: pyproject.toml $(STATE)/packages
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(STATE)/browser-files: $(WEB)/package-lock.json $(WEB)/assets.py $(STATE)/installed
+$(STATE)/browser-files: $(WEB)/package-lock.json $(WEB)/assets.py | $(STATE)/installed
 	@command -v npm >/dev/null || { echo "The browser files come through npm. To install: sudo apt-get install npm"; exit 1; }
 	npm ci --prefix $(WEB) --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m control_plane.web.assets
