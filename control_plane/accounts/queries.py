@@ -199,7 +199,9 @@ def user_names(db: Transaction, scope: Scope, user_ids: Collection[str]) -> dict
     """Names of users and of API keys of this merchant, also of those that may no longer act."""
     found: dict[str, str] = {}
     ids = sorted(user_ids)
-    members = select(USERS.c.id, USERS.c.name).join(MEMBERSHIPS, MEMBERSHIPS.c.user_id == USERS.c.id)
+    members = select(USERS.c.id, USERS.c.name).join(
+        MEMBERSHIPS, MEMBERSHIPS.c.user_id == USERS.c.id
+    )
     for statement in (
         members.where(USERS.c.id.in_(ids), MEMBERSHIPS.c.merchant_id == scope.merchant_id),
         select(API_KEYS.c.id, API_KEYS.c.name).where(
