@@ -14,21 +14,24 @@ from starlette.responses import HTMLResponse, Response
 from control_plane.accounts import queries as accounts
 from control_plane.accounts.permissions import Permission
 from control_plane.db.unit_of_work import context_of
+from control_plane.devices import queries as devices
 from control_plane.errors import DomainError
 from control_plane.http.middleware import request_id_of
 from control_plane.http.security import csrf_token, current_caller
 from control_plane.web import words
 from control_plane.web.formats import Formats
-from control_plane.web.i18n import LANGUAGES, choose_language, translations
+from control_plane.web.i18n import LANGUAGES, N_, choose_language, translations
+from control_plane.web.present import Names
 from control_plane.web.static_files import StaticFiles
 from control_plane.web.templating import Templates
 from control_plane.web.views import Person, Shell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import tzinfo
 
     from fastapi import Request
+    from sqlalchemy import Row
 
     from control_plane.accounts.caller import Caller
     from control_plane.db.unit_of_work import Transaction
@@ -67,6 +70,12 @@ class Visit:
         """A text in the visitor's language, with its ``%(name)s`` filled in."""
         translated = translations(self.language).gettext(text)
         return translated % values if values else translated
+
+    def health_next(self, health: str, reason: str) -> str:
+        """What to do about a reader, and what its box says of it."""
+        advice = self.say(words.HEALTH_NEXT[health]) if health in words.HEALTH_NEXT else ""
+        told = self.say(N_("The box says: %(reason)s."), reason=reason) if reason else ""
+        return f"{advice} {told}".strip()
 
     def explain(self, error: DomainError) -> str:
         """The sentence of an error in the visitor's language."""
@@ -235,6 +244,16 @@ class Site:
             place=place,
             person=person,
         )
+
+
+def names_of(db: Transaction, visit: Visit, rows: Sequence[Row[Any]]) -> Names:
+    """What the ids of ledger rows stand for."""
+    scope = visit.caller.scope
+    return Names(
+        readers=devices.reader_names(db, scope, {row.reader_id for row in rows if row.reader_id}),
+        places=visit.places,
+        people=accounts.user_names(db, scope, {row.cashier_id for row in rows if row.cashier_id}),
+    )
 
 
 def site_of(request: Request) -> Site:

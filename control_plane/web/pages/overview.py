@@ -22,6 +22,7 @@ from control_plane.transactions import queries as ledger
 from control_plane.transactions.models import Kind, Status
 from control_plane.web import present, words
 from control_plane.web.i18n import N_
+from control_plane.web.pages.pos import recent_sales
 from control_plane.web.views import Attention
 from control_plane.web.visits import Visit, site_of
 from protocols.money import Money
@@ -30,7 +31,6 @@ from protocols.session import SessionState
 router = APIRouter()
 
 _MOST: Final = 200
-_RECENT: Final = 6
 _MOST_ATTENTION: Final = 6
 _HOURS: Final = 24
 _LABEL_EVERY: Final = 6
@@ -76,8 +76,7 @@ def overview(request: Request, caller: Annotated[Caller, SIGNED_IN], db: ReadDb)
     )
     recent = None
     if caller.can(Permission.PAYMENT_SESSION_VIEW):
-        sessions = payments.recent_sessions(db, caller.scope, limit=_RECENT)
-        recent = [present.sale_of_session(session, visit.places) for session in sessions]
+        recent = recent_sales(db, visit)
     return site.page(
         visit,
         "overview.html",
@@ -185,7 +184,7 @@ def _attention(db: Transaction, visit: Visit, readers: Any) -> list[Attention]:
             found.append(Attention(text, why, reader.href, "bad", "offline"))
         elif health.tone in {"bad", "warn"}:
             text = f"{reader.name}: {visit.say(health.text)}"
-            why = reader.reason or visit.say(words.HEALTH_NEXT[row.state])
+            why = visit.health_next(row.state, reader.reason)
             found.append(Attention(text, why, reader.href, health.tone, health.icon))
     if caller.can(Permission.DEVICE_VIEW):
         soon = visit.now + _CERTIFICATE_WARNING

@@ -30,8 +30,8 @@ from control_plane.transactions import queries as ledger
 from control_plane.web import present
 from control_plane.web.i18n import N_
 from control_plane.web.streams import follow
-from control_plane.web.views import SessionPanel, TillForm
-from control_plane.web.visits import Site, Visit, site_of
+from control_plane.web.views import ReaderChoice, SaleRow, SessionPanel, TillForm
+from control_plane.web.visits import Site, Visit, names_of, site_of
 from protocols.errors import MoneyMismatch
 from protocols.ids import new_id
 from protocols.money import CURRENCIES, Money
@@ -41,6 +41,7 @@ router = APIRouter()
 
 READER_COOKIE: Final = "omnitill-reader"
 _RECENT: Final = 8
+_MOST_READERS: Final = 50
 _ONE_YEAR_S: Final = 365 * 24 * 3600
 #: Offered at the till besides the currency of the merchant.
 _COMMON: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
@@ -92,7 +93,7 @@ def till(request: Request, caller: Taking, db: ReadDb, new: bool = False) -> Res
     site = site_of(request)
     visit = site.visit(db, request, caller)
     form = _empty_form(db, visit, request.cookies.get(READER_COOKIE, ""))
-    return site.page(visit, "pos/page.html", form=form, session=None, sales=_recent(db, visit))
+    return site.page(visit, "pos/page.html", form=form, session=None, sales=recent_sales(db, visit))
 
 
 @router.post("/pos")
@@ -121,7 +122,12 @@ def charge(
         if _is_swap(request):
             return site.page(visit, "pos/_form.html", status=status, form=form)
         return site.page(
-            visit, "pos/page.html", status=status, form=form, session=None, sales=_recent(db, visit)
+            visit,
+            "pos/page.html",
+            status=status,
+            form=form,
+            session=None,
+            sales=recent_sales(db, visit),
         )
     if _is_swap(request):
         panel = _panel(db, visit, session_id)
@@ -163,7 +169,9 @@ def show(request: Request, caller: Watching, db: ReadDb, session_id: str) -> Res
     site = site_of(request)
     visit = site.visit(db, request, caller)
     panel = _panel(db, visit, session_id)
-    return site.page(visit, "pos/page.html", session=panel, form=None, sales=_recent(db, visit))
+    return site.page(
+        visit, "pos/page.html", session=panel, form=None, sales=recent_sales(db, visit)
+    )
 
 
 @router.post("/pos/{session_id}/cancel")
@@ -198,7 +206,7 @@ def again(request: Request, caller: Taking, db: ReadDb, session_id: str) -> Resp
             reference=earlier.reference,
             note=earlier.note,
         )
-    return site.page(visit, "pos/page.html", form=form, session=None, sales=_recent(db, visit))
+    return site.page(visit, "pos/page.html", form=form, session=None, sales=recent_sales(db, visit))
 
 
 def _start(db: Transaction, caller: Caller, wish: Filled) -> str:
@@ -244,7 +252,9 @@ def _fragments(
     site: Site = site_of(request)
     with parts.database.reading() as db:
         visit = site.visit(db, request, caller)
-        fragments = {"#recent": site.fragment(visit, "pos/_recent.html", sales=_recent(db, visit))}
+        fragments = {
+            "#recent": site.fragment(visit, "pos/_recent.html", sales=recent_sales(db, visit))
+        }
         if session_id is None:
             form = _empty_form(db, visit, request.cookies.get(READER_COOKIE, ""))
             fragments["#readers"] = site.fragment(visit, "pos/_readers.html", form=form)
@@ -255,8 +265,8 @@ def _fragments(
 
 
 def _empty_form(db: Transaction, visit: Visit, reader_id: str) -> TillForm:
-    rows = devices.readers(db, visit.caller.scope, devices.ReaderFilter(), limit=50)
-    readers = [present.reader_choice(row, visit.places) for row in rows]
+    rows = devices.readers(db, visit.caller.scope, devices.ReaderFilter(), limit=_MOST_READERS)
+    readers = _in_order([present.reader_choice(row, visit.places) for row in rows], reader_id)
     known = {reader.id for reader in readers}
     if reader_id not in known:
         # Only one that works is chosen for somebody; with several the cashier says which.
@@ -272,6 +282,16 @@ def _empty_form(db: Transaction, visit: Visit, reader_id: str) -> TillForm:
     )
 
 
+def _in_order(readers: list[ReaderChoice], chosen: str) -> list[ReaderChoice]:
+    """Those of the till's own shop first, then shops where one is online. Within a shop by name: keys stay the same."""
+    own = {reader.place for reader in readers if reader.id == chosen}
+    live = {reader.place for reader in readers if reader.reach == "online"}
+    return sorted(
+        readers,
+        key=lambda reader: (reader.place not in own, reader.place not in live, reader.place),
+    )
+
+
 def _panel(db: Transaction, visit: Visit, session_id: str) -> SessionPanel:
     session = queries.session(db, visit.caller.scope, session_id)
     steps = queries.steps(db, visit.caller.scope, session_id)
@@ -283,9 +303,18 @@ def _panel(db: Transaction, visit: Visit, session_id: str) -> SessionPanel:
     return present.session_panel(session, steps, visit.now, places=visit.places, receipt=receipt)
 
 
-def _recent(db: Transaction, visit: Visit) -> list[object]:
-    found = queries.recent_sessions(db, visit.caller.scope, limit=_RECENT)
-    return [present.sale_of_session(session, visit.places) for session in found]
+def recent_sales(db: Transaction, visit: Visit) -> list[SaleRow]:
+    """The newest sessions; filled up from the book, for those who may read it."""
+    scope = visit.caller.scope
+    sessions = queries.recent_sessions(db, scope, limit=_RECENT)
+    rows = [present.sale_of_session(session, visit.places) for session in sessions]
+    if len(rows) < _RECENT and visit.caller.can(Permission.TRANSACTION_VIEW):
+        known = {session.id for session in sessions}
+        book = ledger.transactions(db, scope, ledger.TransactionFilter(), limit=_RECENT)
+        older = [row for row in book if row.session_id not in known][: _RECENT - len(rows)]
+        names = names_of(db, visit, older)
+        rows += [present.sale_of_transaction(row, names) for row in older]
+    return rows
 
 
 def _is_swap(request: Request) -> bool:

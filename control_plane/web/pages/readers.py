@@ -271,7 +271,7 @@ def _reader(db: Transaction, caller: Caller, reader_id: str) -> Row[Any]:
 def _reader_axes(visit: Visit, reader: Row[Any]) -> list[Axis]:
     row = present.reader_row(reader, visit.places)
     health = words.word(words.HEALTH, row.health)
-    why = reader.reason or visit.say(words.HEALTH_NEXT.get(row.health, ""))
+    why = visit.health_next(row.health, reader.reason)
     return [
         reach_axis(visit, row.reach, reader.device_last_seen_at),
         Axis(visit.say(N_("Health")), health, why),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -36,7 +35,7 @@ from control_plane.transactions.queries import Found, TransactionFilter
 from control_plane.web import present, words
 from control_plane.web.i18n import N_
 from control_plane.web.views import Choice, Moment, Page, SaleRow
-from control_plane.web.visits import Visit, site_of
+from control_plane.web.visits import Visit, names_of, site_of
 from protocols.errors import MoneyMismatch
 from protocols.money import Money
 
@@ -126,7 +125,7 @@ def book(
         [TRANSACTIONS.c.occurred_at, TRANSACTIONS.c.id],
         lambda row: row,
     )
-    names = _names(db, visit, page.items)
+    names = names_of(db, visit, page.items)
     address = f"/transactions?{chosen.query}"
     following = urlencode({"cursor": page.next_cursor}) if page.next_cursor else ""
     return site.page(
@@ -154,7 +153,7 @@ def show(request: Request, caller: Seeing, db: ReadDb, transaction_id: str) -> R
     row = queries.transaction(db, caller.scope, transaction_id)
     if row is None:
         raise NotFound("transaction", transaction_id)
-    sale = present.sale_of_transaction(row, _names(db, visit, [row]))
+    sale = present.sale_of_transaction(row, names_of(db, visit, [row]))
     moved_money = row.status is Status.APPROVED
     decided_by = row.decided_by or ""
     return site.page(
@@ -203,15 +202,6 @@ def _members(kind: type[E], value: str) -> tuple[E, ...]:
         return (kind(value),)
     except ValueError:
         return ()
-
-
-def _names(db: Transaction, visit: Visit, rows: Sequence[Found]) -> present.Names:
-    scope = visit.caller.scope
-    return present.Names(
-        readers=devices.reader_names(db, scope, {row.reader_id for row in rows if row.reader_id}),
-        places=visit.places,
-        people=accounts.user_names(db, scope, {row.cashier_id for row in rows if row.cashier_id}),
-    )
 
 
 def _totals(db: Transaction, visit: Visit, wanted: TransactionFilter) -> list[tuple[str, str]]:
