@@ -103,6 +103,12 @@ class MqttLink:
         sock: Any = self._client.socket()  # paho's socket-like
         return 0 if sock is None else int(sock.getsockopt(level, option))
 
+    def cut(self) -> None:
+        """End it without a word, as a pulled cable does: the broker sends the last will."""
+        sock: Any = self._client.socket()  # paho's socket-like
+        if sock is not None:
+            sock.shutdown(socket.SHUT_RDWR)
+
     async def close(self) -> None:
         """End it politely: the last will is not sent. A dead line is left to end by itself."""
         self._client.disconnect()
@@ -136,7 +142,7 @@ async def connect(
     # Ours is the only queue and the only window.
     client.max_inflight_messages_set(0)
     try:
-        client.tls_set_context(_context(identity, broker.server_name, ignore_dates))
+        context = _context(identity, broker.server_name, ignore_dates)
     except (OSError, ssl.SSLError) as error:
         raise LinkRefused(
             broker.host,
@@ -144,6 +150,7 @@ async def connect(
             "identity",
             f"this device's own certificate cannot be used ({error}); run omnitill-agent doctor",
         ) from error
+    client.tls_set_context(context)
     _set_will(
         client, topic(member.cell, member.device_id, Channel.PRESENCE), will, broker.mqtt_level
     )
@@ -160,6 +167,7 @@ async def connect(
     except BaseException as error:
         given_up.set()
         client.disconnect()
+        context.close_failed()
         if isinstance(error, OSError | ValueError | TimeoutError):
             raise _refused(broker.host, broker.port, error) from error
         raise
@@ -279,13 +287,20 @@ class _NamedContext(ssl.SSLContext):
     """Checks the broker's certificate against the name that was given at enrolment, whatever address is dialled."""
 
     server_name: str
+    _wrapped: ssl.SSLSocket | None = None
 
-    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:  # as paho calls it
         options["server_hostname"] = self.server_name
-        return super().wrap_socket(*arguments, **options)
+        self._wrapped = super().wrap_socket(*arguments, **options)
+        return self._wrapped
+
+    def close_failed(self) -> None:
+        """Close a socket whose handshake failed; paho forgets it."""
+        if self._wrapped is not None:
+            self._wrapped.close()
 
 
-def _context(identity: Identity, server_name: str, ignore_dates: bool) -> ssl.SSLContext:
+def _context(identity: Identity, server_name: str, ignore_dates: bool) -> _NamedContext:
     context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
     context.server_name = server_name
     context.minimum_version = ssl.TLSVersion.TLSv1_2

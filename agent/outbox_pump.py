@@ -88,6 +88,11 @@ class OutboxPump:
         self._is_open = False
 
     @property
+    def is_open(self) -> bool:
+        """Whether anything is sent."""
+        return self._is_open
+
+    @property
     def on_the_way(self) -> int:
         """Messages that were sent and not acknowledged."""
         return sum(len(lane.flights) for lane in self._lanes.values())

@@ -199,7 +199,7 @@ class Reader:
         self._queued = asked
         self._news.set()
         try:
-            return await asyncio.shield(asked.finished)
+            return await asked.finished
         except asyncio.CancelledError:
             if self._queued is asked:
                 self._queued = None
@@ -296,8 +296,7 @@ class Reader:
         try:
             while True:
                 self._start_what_waits()
-                if outgoing := machine.outgoing():
-                    await self._transport.write(outgoing)
+                await self._send()
                 if machine.wants_reconnect() and not self._wants_reset:
                     self._wants_reset = "it did not answer"
                 if self._wants_reset:
@@ -313,14 +312,25 @@ class Reader:
                 if reading.done():
                     received = reading.result()
                     reading = asyncio.ensure_future(self._transport.read())
-                    self._take(machine.feed(received, clock.elapsed()))
+                    await self._answer_then_take(machine.feed(received, clock.elapsed()))
                 deadline = machine.deadline()
                 if deadline is not None and deadline <= clock.elapsed():
-                    self._take(machine.expired(clock.elapsed()))
+                    await self._answer_then_take(machine.expired(clock.elapsed()))
         finally:
             for task in (reading, waking):
                 task.cancel()
             await asyncio.gather(reading, waking, return_exceptions=True)
+
+    async def _send(self) -> None:
+        if outgoing := self._machine.outgoing():
+            await self._transport.write(outgoing)
+
+    async def _answer_then_take(self, events: Sequence[ReaderEvent]) -> None:
+        """The reader gets its answer before anybody acts on what it said; if it cannot, that was said all the same."""
+        try:
+            await self._send()
+        finally:
+            self._take(events)
 
     def _first_words(self) -> ReaderCommand:
         """Registration; or a restart, when opening the line anew has been in vain for too long."""
