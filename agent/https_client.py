@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import os
 import ssl
+import threading
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -126,14 +127,17 @@ class HttpsClient:
 
     async def _ask(self, method: str, path: str, body: bytes, timeout_s: float) -> bytes:
         asked_at = self._clock.elapsed()
+        given_up = threading.Event()
         try:
             status, headers, answer = await in_thread(
-                lambda: self._exchange(method, self._prefix + path, body, timeout_s), "https"
+                lambda: self._exchange(method, self._prefix + path, body, timeout_s, given_up),
+                "https",
             )
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise self._unreachable(error) from error
         except asyncio.CancelledError:
+            given_up.set()
             self.close()
             raise
         self._learn_time(headers, asked_at)
@@ -145,7 +149,7 @@ class HttpsClient:
         raise ControlPlaneRefused(status, problem.code, problem.detail or problem.title)
 
     def _exchange(
-        self, method: str, path: str, body: bytes, timeout_s: float
+        self, method: str, path: str, body: bytes, timeout_s: float, given_up: threading.Event
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         headers = {
             "Content-Type": "application/json",
@@ -154,24 +158,36 @@ class HttpsClient:
         }
         for is_kept in (self._connection is not None, False):
             connection = self._connection or self._open(timeout_s)
-            if connection.sock is not None:
-                connection.sock.settimeout(timeout_s)
             try:
-                connection.request(method, path, body or None, headers)
-                response = connection.getresponse()
+                return self._one_exchange(connection, method, path, body, headers, timeout_s)
             except (http.client.RemoteDisconnected, ConnectionError):
                 # A kept connection may have been closed meanwhile; everything sent here may be sent twice.
-                _shut(connection)
-                self._connection = None
-                if not is_kept:
+                if not is_kept or given_up.is_set():
                     raise
-                continue
-            answer = response.read(_LARGEST_ANSWER)
-            if response.will_close:
-                _shut(connection)
                 self._connection = None
-            return response.status, response.headers, answer
+            finally:
+                if self._connection is not connection:
+                    # Given up meanwhile, by us or by whoever waited.
+                    _shut(connection)
         raise http.client.RemoteDisconnected("closed twice")
+
+    def _one_exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        timeout_s: float,
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        if connection.sock is not None:
+            connection.sock.settimeout(timeout_s)
+        connection.request(method, path, body or None, headers)
+        response = connection.getresponse()
+        answer = response.read(_LARGEST_ANSWER)
+        if response.will_close and self._connection is connection:
+            self._connection = None
+        return response.status, response.headers, answer
 
     def _open(self, timeout_s: float) -> http.client.HTTPConnection:
         proxy = _proxy_for(self._host)

@@ -288,8 +288,7 @@ class FakeControlPlane:
             def log_message(self, *args: Any) -> None:
                 return
 
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((LOOPBACK, 0), Handler)
         scheme = "http"
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -426,6 +425,13 @@ class FakeControlPlane:
             if hasattr(envelope.data, "command_id")
         }
         return [one for one in self._commands.get(device_id, []) if one.id not in answered]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A device that left before its answer is no news."""
 
 
 def _reply(
