@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.postgres",
     # After those that it imports, so that pytest rewrites their asserts.
     "tests.fixtures.control_plane",
+    "tests.fixtures.fleet",
 ]
 
 network_guard.install()
