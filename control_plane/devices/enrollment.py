@@ -27,6 +27,7 @@ from control_plane.devices.service import ACCESS_TOPIC, location_of, take_place
 from control_plane.errors import NotFound, RequestRefused
 from protocols.cloud.http import EnrollRequest
 from protocols.ids import new_device_id, new_id
+from protocols.readers.emv import redact_card_numbers
 from protocols.secret import Secret
 
 #: No 0 O, 1 I L, U V: a code is read aloud and typed.
@@ -141,9 +142,14 @@ def enrol(
     code = _use_code(db, request.code, now)
     device_id = new_device_id()
     issued = authority.sign_device(request.csr_pem, device_id)
+    # A box says what it likes of itself; it is stored, so no card number may be in it.
+    hostname, platform, serial_number, agent_version = map(
+        redact_card_numbers,
+        (request.hostname, request.platform, request.serial_number, request.agent_version[:100]),
+    )
     old_id = code.replaces_id or _known_before(db, request.previous_device_id, code.merchant_id)
     old = queries.device_by_id(db, old_id) if old_id else None
-    name = old.name if old is not None else request.hostname or request.serial_number or device_id
+    name = old.name if old is not None else hostname or serial_number or device_id
     state = advance(DeviceState.CLAIMED, DeviceStep.ENROL)
     db.execute(
         insert(DEVICES).values(
@@ -154,10 +160,10 @@ def enrol(
             state=state,
             state_since=now,
             cell=FIRST_CELL,
-            serial_number=request.serial_number,
-            hostname=request.hostname,
-            platform=request.platform,
-            agent_version=request.agent_version[:100],
+            serial_number=serial_number,
+            hostname=hostname,
+            platform=platform,
+            agent_version=agent_version,
             boot=0,
             conn=0,
             presence="unknown",
@@ -174,7 +180,7 @@ def enrol(
     _keep_certificate(db, code.merchant_id, device_id, issued, now)
     timeline.record(
         db, code.merchant_id, device_id, "device.enrolled",
-        facts={"code_id": code.id, "agent_version": request.agent_version[:100]},
+        facts={"code_id": code.id, "agent_version": agent_version},
     )  # fmt: skip
     live.publish(db, ACCESS_TOPIC, key=ACCESS_TOPIC)
     actor = Actor(kind=ActorKind.DEVICE, id=device_id, name=name[:100], ip=ip)

@@ -50,7 +50,7 @@ def apply_presence(db: Transaction, device_id: str, presence: Presence, at: date
         counts = or_(is_newer, and_(is_same, DEVICES.c.presence != _OFFLINE))
         values: dict[str, Any] = {"last_seen_at": at}
         if presence.agent_version:
-            values["agent_version"] = presence.agent_version[:100]
+            values["agent_version"] = _clean(presence.agent_version)[:100]
     else:
         counts = or_(is_newer, is_same)
         values = {}
@@ -168,9 +168,8 @@ def apply_state(db: Transaction, device_id: str, state: ReportedState, at: datet
         .values(
             reported=report,
             reported_at=at,
-            agent_version=state.agent_version[:100],
-            **({"hostname": state.hostname[:255]} if state.hostname else {}),
-            **({"platform": state.platform[:255]} if state.platform else {}),
+            agent_version=report["agent_version"][:100],
+            **{name: report[name][:255] for name in ("hostname", "platform") if report[name]},
         )
     )
     _apply_readers(db, device_id, device, state.readers, at)
