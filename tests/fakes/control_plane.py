@@ -111,6 +111,8 @@ class FakeControlPlane:
         self.codes: dict[str, str] = {}
         self.certificates: dict[str, str] = {}
         self.certificate_days = 90.0
+        self.sign: Callable[[str, str], str] = self._sign
+        """Makes a certificate from a request and a name; a test may replace it."""
         self.broker: Broker | None = None
         self.requests: list[tuple[str, str]] = []
         self.is_http_down = False
@@ -317,6 +319,9 @@ class FakeControlPlane:
         elif (device_id := self._who(request, body)) is not None:
             _reply(request, 200, handler(device_id, body, request.path), self._now_ms())
 
+    def _sign(self, csr_pem: str, name: str) -> str:
+        return self.authority.sign_request(csr_pem, name, days=self.certificate_days)
+
     def _who(self, request: BaseHTTPRequestHandler, body: bytes) -> str | None:
         """The device that signed a request; answers by itself when none did."""
         device_id = request.headers[contract.HEADER_DEVICE] or ""
@@ -350,9 +355,7 @@ class FakeControlPlane:
         self.codes[asked.code] = "used_up"
 
         device_id = f"dev-{len(self.enrolments) + 1:04}"
-        certificate = self.authority.sign_request(
-            asked.csr_pem, device_id, days=self.certificate_days
-        )
+        certificate = self.sign(asked.csr_pem, device_id)
         self.certificates[device_id] = certificate
         self.enrolments.append(asked)
         _reply(
@@ -374,9 +377,7 @@ class FakeControlPlane:
 
     def _renew(self, device_id: str, body: bytes, _path: str) -> object:
         asked = msgspec.json.decode(body, type=contract.RenewRequest)
-        certificate = self.authority.sign_request(
-            asked.csr_pem, device_id, days=self.certificate_days
-        )
+        certificate = self.sign(asked.csr_pem, device_id)
         self.certificates[device_id] = certificate
         assert self.broker is not None
         return contract.Renewed(
