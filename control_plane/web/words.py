@@ -216,7 +216,8 @@ _TRY_ANOTHER: Final = N_("Ask for another card or another way to pay.")
 _AGAIN: Final = N_("Try once more with the same card.")
 _CHIP: Final = N_("Wipe the card and insert it again, or ask for another one.")
 
-#: Why a card was declined: result codes of the authorisation system and of the terminal (ZVT, tag 27).
+#: Why a card was declined, by the result byte of the terminal (ZVT, tag 27): 1 to 99 (0x01 to 0x63) is the answer of
+#: the authorisation system, from 100 on the terminal's own.
 DECLINES: Final[dict[int, Call]] = {
     1: Call(N_("The bank wants to be called first."), _TRY_ANOTHER),
     2: Call(N_("The bank wants to be called first."), _TRY_ANOTHER),

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from control_plane.http.middleware import CONTENT_SECURITY_POLICY
 from control_plane.web.i18n import choose_language
 from control_plane.web.static_files import StaticFiles
 from control_plane.web.templating import Templates
@@ -29,7 +30,6 @@ from tests.web.samples import NOW, SAMPLES
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"phone": (360, 800), "tablet": (768, 1024), "desktop": (1440, 900)}
-POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 
 
 def application() -> Starlette:
@@ -47,7 +47,7 @@ def application() -> Starlette:
         text = templates.render(
             sample.template, language, shell=shell, zone=shell.zone, now=NOW, **sample.context
         )
-        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
+        return HTMLResponse(text, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
     def file(request: Request) -> Response:
         path = request.path_params

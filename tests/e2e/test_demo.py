@@ -1,0 +1,71 @@
+"""The demo as a visitor sees it: real broker, real agent, simulated terminals on a serial line and on the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from control_plane.demo.stage import Options, Stage, opened
+
+#: A sale on a real line takes a few seconds; a busy machine takes longer.
+PATIENCE_MS = 20_000
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The whole shop, with terminals that answer quickly."""
+    folder: Path = tmp_path_factory.mktemp("demo")
+    with opened(Options(port=8000, data_dir=folder, pace=0.1, with_history=True)) as running:
+        running.wait_until_ready(60)
+        yield running
+
+
+@pytest.fixture
+def till(stage: Stage, context: BrowserContext) -> Page:
+    """The cashier of the demo, stepped in by one click."""
+    page = context.new_page()
+    page.goto(f"{stage.url}/pos?new=1")
+    page.get_by_role("button", name="Cashier").click()
+    expect(page.locator("#amount")).to_be_visible()
+    return page
+
+
+def sell(page: Page, digits: str, reader: str) -> None:
+    page.locator("#amount").focus()
+    page.keyboard.type(digits)
+    page.locator(".pick", has_text=reader).click()
+    page.keyboard.press("Control+Enter")
+    expect(page).to_have_url(re.compile(r"/pos/ts_\w+$"))
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("reader", ["Counter", "Terrace"])
+def test_a_sale_goes_to_a_terminal_and_comes_back_approved(till: Page, reader: str) -> None:
+    sell(till, "1234", reader)
+
+    expect(till.locator(".outcome h1")).to_have_text("Approved", timeout=PATIENCE_MS)
+    expect(till.locator(".receipt")).to_contain_text("€12.34")
+    expect(till.locator(".receipt")).to_contain_text(re.compile(r"•••• \d{4}"))
+
+
+@pytest.mark.timeout(180)
+def test_a_terminal_that_declines_is_explained(till: Page) -> None:
+    sell(till, "551", "Counter")
+
+    expect(till.locator(".outcome h1")).to_have_text("Declined", timeout=PATIENCE_MS)
+    expect(till.locator(".outcome")).to_contain_text("not enough money")
+
+
+@pytest.mark.timeout(180)
+def test_a_lost_answer_is_found_out_by_asking_the_terminal(till: Page) -> None:
+    sell(till, "997", "Terrace")
+
+    expect(till.locator(".outcome h1")).to_have_text("Approved", timeout=60_000)
+    expect(till.locator("#till")).to_contain_text("The answer was lost")
+    till.get_by_role("link", name="Open the transaction").click()
+    expect(till.locator(".timeline")).to_contain_text("The answer was lost")
+    expect(till.locator("h1")).to_have_text("€9.97")
