@@ -23,9 +23,10 @@ STORIES: Final[Mapping[int, tuple[str, str]]] = {
     9: ("wrong_pin", "approved after a wrong PIN"),
     10: ("pin", "approved with PIN"),
     11: ("signature", "approved by magnetic stripe, to be signed"),
-    14: ("decline:14", "declined: no such card"),
-    51: ("decline:51", "declined: not enough money"),
-    54: ("decline:54", "declined: card expired"),
+    # The bank's answers 14, 51 and 54, in hexadecimal: 01 to 63 on the line are 1 to 99.
+    14: ("decline:0E", "declined: no such card"),
+    51: ("decline:33", "declined: not enough money"),
+    54: ("decline:36", "declined: card expired"),
     91: ("host_gone", "the bank cannot be reached"),
     94: ("approve+busy", "the reader is busy and does not begin"),
     95: ("approve+never_answers", "the reader does not answer; nothing is charged"),
