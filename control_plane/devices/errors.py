@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from control_plane.errors import Conflict, Forbidden, NotSignedIn, RequestRefused
+from protocols.cloud.http import HEADER_TIME
 
 
 class CodeRefused(Forbidden):
@@ -29,6 +30,15 @@ class ClockSkew(NotSignedIn):
     message = (
         "The clock of the device is {seconds} seconds off. Correct it by the header Omnitill-Time."
     )
+
+    def __init__(self, *, seconds: int, server_ms: int) -> None:
+        super().__init__(seconds=seconds)
+        self._server_ms = server_ms
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Our time, from which the device corrects its own."""
+        return {HEADER_TIME: str(self._server_ms)}
 
 
 class ReplacementNotPossible(Conflict):
