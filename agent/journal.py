@@ -218,6 +218,10 @@ class Journal:
         if self._thread.is_alive():
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close a journal that was never started."""
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
         self._lock.close()
@@ -389,6 +393,18 @@ def fact(db: sqlite3.Connection, name: str) -> str | None:
     """What was remembered under this name."""
     row = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether an agent works in this folder now. Leaves no trace there."""
+    try:
+        with (folder / _LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def open_read_only(folder: Path) -> sqlite3.Connection:

@@ -1,0 +1,85 @@
+"""`omnitill-agent doctor`: what is wrong with this box, in plain words, and what helps."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from agent.commandline import add_command, complain, write_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from agent.commandline import Subparsers
+    from agent.doctor import Finding
+
+EXAMPLE = """
+omnitill-agent doctor
+omnitill-agent doctor --json
+"""
+NOTES = """
+Examines folder, journal, identity, network, clock and every reader, and changes nothing. May be run beside the agent;
+what that one holds is left alone. Exit code: 0 nothing is bad, 1 something is.
+"""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        subparsers,
+        "doctor",
+        run,
+        summary="find out what is wrong with this box, and what helps",
+        example=EXAMPLE,
+        notes=NOTES,
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="settings (default: /etc/omnitill/agent.toml)"
+    )
+    parser.add_argument("--state-dir", metavar="DIR", help="where identity and journal are kept")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from agent.logs import configure_logs
+
+    configure_logs("console", "error")
+
+    import asyncio
+    from pathlib import Path
+
+    import msgspec
+
+    from agent.clock import SystemClock
+    from agent.config import load
+    from agent.doctor import Health, examine
+    from agent.errors import AgentError
+
+    try:
+        config = load(Path(arguments.config) if arguments.config else None)
+    except AgentError as error:
+        complain(error.message)
+        return 1
+    if arguments.state_dir:
+        config = msgspec.structs.replace(config, state_dir=arguments.state_dir)
+
+    async def look() -> int:
+        bad = 0
+        async for finding in examine(config, SystemClock()):
+            bad += finding.health is Health.BAD
+            if arguments.json:
+                write_json(msgspec.to_builtins(finding))
+            else:
+                sys.stdout.write(_in_lines(finding))
+                sys.stdout.flush()
+        return 1 if bad else 0
+
+    return asyncio.run(look())
+
+
+_SIGNS = {"good": "  ok", "warning": "look", "bad": " BAD", "skipped": "   –"}
+
+
+def _in_lines(finding: Finding) -> str:
+    first = f"{_SIGNS[finding.health.value]}  {finding.name}: {finding.words}\n"
+    return first + (f"      → {finding.fix}\n" if finding.fix else "")
