@@ -77,6 +77,9 @@ class JobRow(SQLModel, table=True):
 JOBS: Final[Table] = table_of(JobRow)
 
 
+_INSERT: Final = insert(JOBS).inline()
+
+
 def owe(
     db: Transaction,
     kind: str,
@@ -112,7 +115,7 @@ def owe(
         "created_at": now,
     }
     if dedupe_key is None:
-        db.execute(insert(JOBS).values(values))
+        db.execute(_INSERT, values)
     elif not insert_new(db, JOBS, values, unique=["dedupe_key"]):
         return None
     context.announce(Announcement(WAKE_TOPIC, {}, key=WAKE_TOPIC))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Row, Select, Table, func, or_, select
+from sqlalchemy import Row, Select, Table, bindparam, func, or_, select
 from sqlmodel import col
 
 from control_plane.accounts.models import (
@@ -20,7 +20,7 @@ from control_plane.accounts.models import (
     UserSession,
 )
 from control_plane.accounts.permissions import Role
-from control_plane.db.columns import table_of
+from control_plane.db.columns import UtcDateTime, table_of
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
 
@@ -37,44 +37,49 @@ THROTTLES: Final[Table] = table_of(SignInThrottle)
 INVITATIONS: Final[Table] = table_of(Invitation)
 
 
+# Built once: these run on every request.
+_SESSION_BY_TOKEN: Final = (
+    select(
+        SESSIONS.c.id,
+        SESSIONS.c.last_seen_at,
+        SESSIONS.c.expires_at,
+        SESSIONS.c.merchant_id,
+        USERS.c.id.label("user_id"),
+        USERS.c.name,
+        USERS.c.email,
+        USERS.c.language,
+        MEMBERSHIPS.c.role,
+        MEMBERSHIPS.c.location_ids,
+    )
+    .join(USERS, USERS.c.id == SESSIONS.c.user_id)
+    .join(
+        MEMBERSHIPS,
+        (MEMBERSHIPS.c.user_id == SESSIONS.c.user_id)
+        & (MEMBERSHIPS.c.merchant_id == SESSIONS.c.merchant_id),
+    )
+    .where(
+        SESSIONS.c.token_hash.in_(bindparam("hashes", expanding=True)),
+        SESSIONS.c.revoked_at.is_(None),
+        MEMBERSHIPS.c.disabled_at.is_(None),
+    )
+)
+_API_KEY_BY_TOKEN: Final = select(API_KEYS).where(
+    API_KEYS.c.token_hash.in_(bindparam("hashes", expanding=True)),
+    API_KEYS.c.revoked_at.is_(None),
+    or_(
+        API_KEYS.c.expires_at.is_(None), API_KEYS.c.expires_at > bindparam("at", type_=UtcDateTime)
+    ),
+)
+
+
 def session_by_token(db: Transaction, token_hashes: Sequence[str]) -> Found | None:
-    """The sign-in with its user and what they may do, in one statement."""
-    return db.execute(
-        select(
-            SESSIONS.c.id,
-            SESSIONS.c.last_seen_at,
-            SESSIONS.c.expires_at,
-            SESSIONS.c.merchant_id,
-            USERS.c.id.label("user_id"),
-            USERS.c.name,
-            USERS.c.email,
-            USERS.c.language,
-            MEMBERSHIPS.c.role,
-            MEMBERSHIPS.c.location_ids,
-        )
-        .join(USERS, USERS.c.id == SESSIONS.c.user_id)
-        .join(
-            MEMBERSHIPS,
-            (MEMBERSHIPS.c.user_id == SESSIONS.c.user_id)
-            & (MEMBERSHIPS.c.merchant_id == SESSIONS.c.merchant_id),
-        )
-        .where(
-            SESSIONS.c.token_hash.in_(token_hashes),
-            SESSIONS.c.revoked_at.is_(None),
-            MEMBERSHIPS.c.disabled_at.is_(None),
-        )
-    ).one_or_none()
+    """The sign-in with its user and what they may do."""
+    return db.execute(_SESSION_BY_TOKEN, {"hashes": token_hashes}).one_or_none()
 
 
 def api_key_by_token(db: Transaction, token_hashes: Sequence[str], now: datetime) -> Found | None:
     """The key that is neither revoked nor expired."""
-    return db.execute(
-        select(API_KEYS).where(
-            API_KEYS.c.token_hash.in_(token_hashes),
-            API_KEYS.c.revoked_at.is_(None),
-            or_(API_KEYS.c.expires_at.is_(None), API_KEYS.c.expires_at > now),
-        )
-    ).one_or_none()
+    return db.execute(_API_KEY_BY_TOKEN, {"hashes": token_hashes, "at": now}).one_or_none()
 
 
 def user_by_email(db: Transaction, email: str) -> Found | None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Table as SqlTable
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from control_plane.audit.actor import Actor
 from control_plane.audit.models import AuditEvent, AuditHead
@@ -29,6 +29,19 @@ _HASHED: Final = (
     "id", "merchant_id", "seq", "at", "tag", "actor_kind", "actor_id", "actor_name", "object_id",
     "object_name", "before", "after", "ip", "user_agent",
 )  # fmt: skip
+
+# Built once: to build one takes longer than to run it.
+_APPEND: Final = insert(EVENTS).inline()
+_LOCK_END: Final = (
+    select(HEADS.c.count.label("events"), HEADS.c.last_hash)
+    .where(HEADS.c.merchant_id == bindparam("whose"))
+    .with_for_update()
+)
+_MOVE_END: Final = (
+    update(HEADS)
+    .where(HEADS.c.merchant_id == bindparam("whose"))
+    .values(count=bindparam("count"), last_hash=bindparam("last_hash"), seal=bindparam("seal"))
+)
 
 
 def record(
@@ -66,15 +79,10 @@ def record(
         "user_agent": _plain(actor.user_agent, 300),
     }
     digest = hash_of(event, last_hash)
-    db.execute(insert(EVENTS).values(**event, previous_hash=last_hash, hash=digest))
+    db.execute(_APPEND, {**event, "previous_hash": last_hash, "hash": digest})
+    seal = context.keyring.sign(sealed_text(merchant_id, count + 1, digest), _SEAL)
     db.execute(
-        update(HEADS)
-        .where(HEADS.c.merchant_id == merchant_id)
-        .values(
-            count=count + 1,
-            last_hash=digest,
-            seal=context.keyring.sign(sealed_text(merchant_id, count + 1, digest), _SEAL),
-        )
+        _MOVE_END, {"whose": merchant_id, "count": count + 1, "last_hash": digest, "seal": seal}
     )
     return str(event["id"])
 
@@ -103,18 +111,13 @@ def is_sealed(db: Transaction, merchant_id: str, count: int, last_hash: str, sea
 
 
 def _lock_head(db: Transaction, merchant_id: str) -> tuple[int, str]:
-    lock = (
-        select(HEADS.c.count, HEADS.c.last_hash)
-        .where(HEADS.c.merchant_id == merchant_id)
-        .with_for_update()
-    )
-    found = db.execute(lock).one_or_none()
+    whose = {"whose": merchant_id}
+    found = db.execute(_LOCK_END, whose).one_or_none()
     if found is None:
         new = {"merchant_id": merchant_id, "count": 0, "last_hash": GENESIS, "seal": ""}
         insert_new(db, HEADS, new, unique=["merchant_id"])
-        found = db.execute(lock).one()
-    count: int = found.count  # type: ignore[assignment]  # Row has a method of that name
-    return count, found.last_hash
+        found = db.execute(_LOCK_END, whose).one()
+    return found.events, found.last_hash
 
 
 def _plain(text: str, length: int) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import threading
 import weakref
 from asyncio import AbstractEventLoop, Semaphore, get_running_loop, to_thread
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,7 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.clock import Clock
 from control_plane.db.columns import KEYRING_ATTRIBUTE
@@ -21,6 +25,8 @@ from control_plane.db.unit_of_work import Announcer, Context, Transaction, attac
 
 _BUSY_S: Final = 10
 _READ_ONLY: Final = "omnitill_read_only"
+_HASTY: Final = "omnitill_hasty"
+_WRITES: Final = "omnitill_writes"
 _POSTGRES_SNAPSHOT: Final = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
 
 
@@ -48,6 +54,7 @@ class Database:
         self._reader = self.engine.execution_options(
             **{_READ_ONLY: True}, **({} if self.is_sqlite else _POSTGRES_SNAPSHOT)
         )
+        self._hasty = self.engine.execution_options(**{_HASTY: True})
         self._clock = clock
         self._announcer = announcer
         self._publish = publish
@@ -73,10 +80,14 @@ class Database:
             yield session
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """A Core connection for one unit of work on a hot path."""
+    def connection(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A Core connection for one unit of work on a hot path.
+
+        Without ``durable`` the commit does not wait for the disk: a power cut may undo it, wholly, later. For
+        bookkeeping that can be done again, never for money.
+        """
         context = self._context()
-        with self.engine.connect() as connection:
+        with (self.engine if durable else self._hasty).connect() as connection:
             attach(connection, context)
             try:
                 with connection.begin():
@@ -199,10 +210,12 @@ def make_engine(url: str, *, keyring: Keyring, pool_size: int = 40) -> Engine:
     setattr(engine.dialect, KEYRING_ATTRIBUTE, keyring)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        event.listen(engine, "checkin", _end_sqlite)
+        writer = _OneWriter()
+        event.listen(engine, "begin", writer.begin)
+        event.listen(engine, "checkin", writer.end)
     else:
         event.listen(engine, "connect", _prepare_postgres)
+        event.listen(engine, "begin", _begin_postgres)
     return engine
 
 
@@ -213,8 +226,6 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
         "journal_mode=WAL",
         "foreign_keys=ON",
         f"busy_timeout={_BUSY_S * 1000}",
-        # What was answered to a device or a cashier survives a power cut.
-        "synchronous=FULL",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -227,17 +238,42 @@ def _prepare_postgres(connection: DBAPIConnection, _record: object) -> None:
     connection.autocommit = False
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get(_READ_ONLY, False)
-    driver: Any = connection.connection.driver_connection  # a sqlite3.Connection
-    driver.execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
-    driver.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+def _begin_postgres(connection: Connection) -> None:
+    if connection.get_execution_options().get(_HASTY, False):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
 
 
-def _end_sqlite(connection: DBAPIConnection | None, _record: object) -> None:
-    # SQLite keeps a transaction open whose COMMIT failed, and SQLAlchemy takes it for ended.
-    if connection is not None and connection.in_transaction:
-        connection.rollback()
+class _OneWriter:
+    """Lets one thread of this process write to a SQLite file at a time.
+
+    SQLite alone would do, but it lets waiting threads sleep up to a tenth of a second between looks.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def begin(self, connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection  # a sqlite3.Connection
+        options = connection.get_execution_options()
+        read_only = options.get(_READ_ONLY, False)
+        try:
+            if not read_only and _WRITES not in connection.info:
+                if not self._lock.acquire(timeout=_BUSY_S):
+                    raise sqlite3.OperationalError("database is locked")
+                connection.info[_WRITES] = True
+            driver.execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+            # What was answered to a device or a cashier survives a power cut.
+            driver.execute(f"PRAGMA synchronous={'NORMAL' if options.get(_HASTY) else 'FULL'}")
+            driver.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise OperationalError("BEGIN", None, error) from error
+
+    def end(self, connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        # SQLite keeps a transaction open whose COMMIT failed, and SQLAlchemy takes it for ended.
+        if connection is not None and connection.in_transaction:
+            connection.rollback()
+        if record.info.pop(_WRITES, False):
+            self._lock.release()
 
 
 def _compact_json(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import CursorResult, Executable, Table
@@ -29,9 +30,9 @@ def insert_new(db: Transaction, table: Table, values: dict[str, Any], *, unique:
     return db.execute(statement.returning(table.c[unique[0]])).first() is not None
 
 
-def changed(db: Transaction, statement: Executable) -> int:
+def changed(db: Transaction, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
     """Run an INSERT, UPDATE or DELETE; the number of rows that it touched."""
-    result = db.execute(statement)
+    result = db.execute(statement, values)
     if not isinstance(result, CursorResult):
         raise TypeError(f"{type(statement).__name__} changes nothing")
     return result.rowcount

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import BigInteger, bindparam, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from starlette.responses import Response
 
@@ -26,6 +26,16 @@ from control_plane.http.models import IdempotencyKey
 KEYS: Final = table_of(IdempotencyKey)
 KEPT: Final = timedelta(hours=48)
 _REPLAYED: Final = {"Idempotency-Replayed": "true"}
+
+
+# Built once: these run on every creating request.
+_STORE: Final = insert(KEYS)
+_TRY_LOCK: Final = select(func.pg_try_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+_LOOK_UP: Final = select(KEYS.c.request_hash, KEYS.c.status, KEYS.c.answer).where(
+    KEYS.c.merchant_id == bindparam("whose"),
+    KEYS.c.route == bindparam("where"),
+    KEYS.c.key == bindparam("which"),
+)
 
 
 class KeyReused(Conflict):
@@ -66,15 +76,16 @@ class Once:
         body = json_bytes(make())
         try:
             db.execute(
-                insert(KEYS).values(
-                    merchant_id=caller.merchant_id,
-                    route=self._route,
-                    key=self.key,
-                    request_hash=self._request_hash,
-                    status=status,
-                    answer=body.decode(),
-                    created_at=context_of(db).clock.now(),
-                )
+                _STORE,
+                {
+                    "merchant_id": caller.merchant_id,
+                    "route": self._route,
+                    "key": self.key,
+                    "request_hash": self._request_hash,
+                    "status": status,
+                    "answer": body.decode(),
+                    "created_at": context_of(db).clock.now(),
+                },
             )
         except IntegrityError:
             # Someone had the lock, finished and let go between our look and our insert.
@@ -86,15 +97,10 @@ class Once:
             # SQLite needs none: there, a second writer waits until the first has committed.
             name = f"{merchant_id} {self._route} {self.key}".encode()
             number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
-            locked = db.execute(text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": number})
-            if not locked.scalar_one():
+            if not db.execute(_TRY_LOCK, {"number": number}).scalar_one():
                 raise RequestInFlight
         row = db.execute(
-            select(KEYS.c.request_hash, KEYS.c.status, KEYS.c.answer).where(
-                KEYS.c.merchant_id == merchant_id,
-                KEYS.c.route == self._route,
-                KEYS.c.key == self.key,
-            )
+            _LOOK_UP, {"whose": merchant_id, "where": self._route, "which": self.key}
         ).one_or_none()
         if row is None:
             return None

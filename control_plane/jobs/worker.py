@@ -8,6 +8,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -15,9 +16,11 @@ from prometheus_client import Counter
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from control_plane.db.unit_of_work import Transaction
 from control_plane.errors import DomainError
 from control_plane.jobs import job_queue
 from control_plane.jobs.catalog import JobKind, JobRun
+from control_plane.jobs.job_queue import ClaimedJob
 from control_plane.outbox import WAKE_TOPIC, JobState
 from control_plane.parts import Parts
 
@@ -26,6 +29,14 @@ log = structlog.get_logger()
 _POLL_S: Final = 1.0
 _STOP_S: Final = 10.0
 _RUNS: Final = Counter("omnitill_job_runs", "Runs of jobs", ["kind", "outcome"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A job that ran; ``failure`` is None when it did what it should."""
+
+    job: ClaimedJob
+    failure: str | None
 
 
 class Worker:
@@ -62,28 +73,39 @@ class Worker:
             thread.join(timeout=_STOP_S)
 
     def run_one(self) -> bool:
-        """Claim and run one job that is due; False when there is none."""
-        database = self._parts.database
-        with database.connection() as db:
-            job = job_queue.claim(db, self.name, list(self._kinds))
+        """Claim and run one job that is due, and write down how it ended; False when there is none."""
+        job = self._settle_and_claim(None)
         if job is None:
             return False
-        kind = self._kinds[job.kind]
+        ended = self._execute(job)
+        with self._parts.database.connection() as db:
+            self._settle(db, ended)
+        return True
+
+    def _settle_and_claim(self, ended: _Ended | None) -> ClaimedJob | None:
+        """In one transaction; one that a power cut may undo, after which the job is run once more."""
+        with self._parts.database.connection(durable=False) as db:
+            if ended is not None:
+                self._settle(db, ended)
+            return job_queue.claim(db, self.name, list(self._kinds))
+
+    def _execute(self, job: ClaimedJob) -> _Ended:
         run = JobRun(
             self._parts, job.id, job.kind, job.payload, job.merchant_id, job.attempt, job.created_at
         )
         with structlog.contextvars.bound_contextvars(job_id=job.id, job_kind=job.kind):
-            failure = self._failure_of(kind, run)
-        with database.connection() as db:
-            if failure is None:
-                outcome = "done" if job_queue.finish(db, job, self.name) else "lost"
-            else:
-                state = job_queue.give_back(db, job, self.name, failure)
-                outcome = "lost" if state is None else state.value
+            return _Ended(job, self._failure_of(self._kinds[job.kind], run))
+
+    def _settle(self, db: Transaction, ended: _Ended) -> None:
+        job = ended.job
+        if ended.failure is None:
+            outcome = "done" if job_queue.finish(db, job, self.name) else "lost"
+        else:
+            state = job_queue.give_back(db, job, self.name, ended.failure)
+            outcome = "lost" if state is None else state.value
         _RUNS.labels(job.kind, outcome).inc()
         if outcome == JobState.PARKED:
             log.error("job_parked", job_id=job.id, job_kind=job.kind, attempts=job.attempt)
-        return True
 
     def _failure_of(self, kind: JobKind, run: JobRun) -> str | None:
         try:
@@ -97,20 +119,28 @@ class Worker:
         return None
 
     def _work(self) -> None:
-        while not self._stopping.is_set():
+        ended: _Ended | None = None
+        while True:
             with self._turnstile:
                 seen = self._wakes
+            stopping = self._stopping.is_set()
             try:
-                if self.run_one():
-                    continue
+                if stopping:
+                    if ended is not None:
+                        with self._parts.database.connection() as db:
+                            self._settle(db, ended)
+                    return
+                job = self._settle_and_claim(ended)
             except (DBAPIError, PoolTimeout) as error:
                 # What ran is claimed again when its lease ends.
                 log.warning("job_queue_unreachable", reason=str(error).splitlines()[0])
-                self._stopping.wait(self._poll_s)
-            with self._turnstile:
-                # Not if something was owed since we looked.
-                if self._wakes == seen and not self._stopping.is_set():
-                    self._turnstile.wait(self._poll_s)
+                job = None
+            ended = None if job is None else self._execute(job)
+            if ended is None and not stopping:
+                with self._turnstile:
+                    # Not if something was owed since we looked.
+                    if self._wakes == seen and not self._stopping.is_set():
+                        self._turnstile.wait(self._poll_s)
 
     def _wake(self) -> None:
         with self._turnstile:

@@ -39,6 +39,8 @@ def states(parts: Parts) -> dict[str, int]:
         return outbox.counts(db)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(200)
 def test_four_workers_run_each_of_two_thousand_jobs_once(parts: Parts) -> None:
     ran: list[str] = []
     workers = [
@@ -51,7 +53,7 @@ def test_four_workers_run_each_of_two_thousand_jobs_once(parts: Parts) -> None:
     for worker in workers:
         worker.start()
     try:
-        eventually(lambda: not states(parts), deadline_s=45)
+        eventually(lambda: not states(parts), deadline_s=150)
     finally:
         for worker in workers:
             worker.stop()
@@ -85,7 +87,7 @@ def test_jobs_with_one_ordering_key_run_one_after_the_other_in_order(parts: Part
 
     worker.start()
     try:
-        eventually(lambda: not states(parts), deadline_s=20)
+        eventually(lambda: not states(parts), deadline_s=60)
     finally:
         worker.stop()
 
@@ -158,6 +160,23 @@ def test_a_job_of_a_worker_that_died_is_run_by_another(parts: Parts, clock: Fake
     assert (before_the_lease_ends, after_it) == (False, True)
     assert ran == [2]
     assert states(parts) == {}
+
+
+def test_a_job_that_ends_every_worker_is_parked(parts: Parts, clock: FakeClock) -> None:
+    owe_now(parts, max_attempts=2)
+    for _ in range(2):
+        with parts.database.connection() as db:
+            assert job_queue.claim(db, "doomed", ["work"]) is not None
+        clock.advance(job_queue.LEASE + timedelta(seconds=1))
+
+    with parts.database.connection() as db:
+        third = job_queue.claim(db, "wary", ["work"])
+
+    with parts.database.reading() as db:
+        row = db.execute(select(JOBS)).one()
+    assert third is None
+    assert row.state is JobState.PARKED
+    assert row.last_error == "The worker ended while it ran this, each time."
 
 
 def test_a_worker_that_lost_its_lease_does_not_finish_the_job_of_another(
