@@ -13,7 +13,7 @@ from control_plane.accounts.caller import Caller
 from control_plane.accounts.errors import CsrfRefused, SignInBlocked, SignInRefused
 from control_plane.accounts.permissions import Role
 from control_plane.db.unit_of_work import Transaction
-from control_plane.http.dependencies import App, Db
+from control_plane.http.dependencies import App, Db, WriterSlot
 from control_plane.http.security import (
     PUBLIC,
     SIGNED_IN,
@@ -41,6 +41,7 @@ def ask(request: Request, next: str = "/") -> Response:  # noqa: A002 - the name
 def enter(
     request: Request,
     parts: App,
+    _: WriterSlot,
     email: Annotated[str, Form(max_length=254)] = "",
     password: Annotated[str, Form(max_length=1000)] = "",
     next: Annotated[str, Form()] = "/",  # noqa: A002 - the name in the form
