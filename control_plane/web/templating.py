@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from control_plane.web import words
 from control_plane.web.formats import TAGS, Formats
@@ -60,7 +60,12 @@ def _environment(language: str, loader: FileSystemLoader, static: StaticFiles) -
     catalogue = translations(language)
     # The i18n extension adds this method when it is loaded.
     install: Any = environment.install_gettext_callables  # type: ignore[attr-defined]
-    install(catalogue.gettext, catalogue.ngettext, newstyle=True)
+    # Jinja takes what gettext returns as safe. It is not when somebody's text gets there as a key, so escape it.
+    install(
+        lambda text: str(escape(catalogue.gettext(text))),
+        lambda one, many, count: str(escape(catalogue.ngettext(one, many, count))),
+        newstyle=True,
+    )
     formats = Formats(language)
     environment.filters.update(
         money=formats.money,

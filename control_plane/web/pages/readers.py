@@ -122,7 +122,7 @@ def fleet(
         filters={"q": chosen.q, "location": chosen.location, "health": chosen.health, "reach": chosen.reach},
         choices={
             "location": [Choice(id_, name) for id_, name in visit.places.items()],
-            "health": [Choice(state, words.HEALTH[state].text) for state in _HEALTHS],
+            "health": [Choice(state, visit.say(words.HEALTH[state].text)) for state in _HEALTHS],
         },
         codes=open_codes(db, visit) if caller.can(Permission.DEVICE_ENROLL) else [],
         query=chosen.query,

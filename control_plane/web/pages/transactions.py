@@ -236,9 +236,11 @@ def _choices(db: Transaction, visit: Visit) -> dict[str, list[Choice]]:
     elif visit.caller.can(Permission.PAYMENT_SESSION_CREATE):
         cashiers = [Choice(visit.caller.id, visit.caller.name)]
     return {
-        "status": [Choice(status.value, words.SESSION[status.value].text) for status in Status],
-        "channel": [Choice(key, text) for key, text in words.CHANNELS.items()],
-        "method": [Choice(key, text) for key, text in words.METHODS.items()],
+        "status": [
+            Choice(status.value, visit.say(words.SESSION[status.value].text)) for status in Status
+        ],
+        "channel": [Choice(key, visit.say(text)) for key, text in words.CHANNELS.items()],
+        "method": [Choice(key, visit.say(text)) for key, text in words.METHODS.items()],
         "location": [Choice(id_, name) for id_, name in visit.places.items()],
         "reader": [Choice(row.id, row.name) for row in readers],
         "cashier": cashiers,
