@@ -41,7 +41,7 @@ def ask(request: Request, next: str = "/") -> Response:  # noqa: A002 - the name
 def enter(
     request: Request,
     parts: App,
-    _: WriterSlot,
+    _turn: WriterSlot,
     email: Annotated[str, Form(max_length=254)] = "",
     password: Annotated[str, Form(max_length=1000)] = "",
     next: Annotated[str, Form()] = "/",  # noqa: A002 - the name in the form
