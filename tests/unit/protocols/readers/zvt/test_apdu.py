@@ -82,18 +82,17 @@ def test_noise_between_messages_is_skipped_and_counted() -> None:
 
 @given(st.binary(max_size=2000))
 def test_random_bytes_never_hurt_a_stream(noise: bytes) -> None:
-    stream = ApduStream()
+    classes = {message.control >> 8 for message in ApduStream().feed(noise)}
 
-    for message in stream.feed(noise):
-        assert message.control >> 8 in {0x01, 0x04, 0x05, 0x06, 0x08, 0x0F, 0x80, 0x84}
+    assert classes <= {0x01, 0x04, 0x05, 0x06, 0x08, 0x0F, 0x80, 0x84}
 
 
 def test_a_stream_holds_one_message_and_takes_time_linear_in_what_it_reads() -> None:
     stream = ApduStream()
 
     began = time.perf_counter()
-    stream.feed(b"\xfe" * 1_000_000)
-    stream.feed(bytes.fromhex("800000") * 100_000)
+    stream.feed(b"\xfe" * 200_000)
+    stream.feed(bytes.fromhex("800000") * 30_000)
     stream.feed(bytes.fromhex("06d3ffffff"))
     for _ in range(2_000):
         stream.feed(bytes(32))

@@ -106,8 +106,7 @@ def test_random_bytes_never_hurt_a_link(noise: bytes) -> None:
     link.feed(noise, 1.0)
     link.expired(2.0)
 
-    assert link.deadline() is None or link.deadline() is not None
-    assert isinstance(link.outgoing(), bytes)
+    assert len(link.outgoing()) < 3 * (len(noise) + len(encode_frame(POSITIVE)))
 
 
 @given(st.binary(max_size=40), st.integers(1, 5))
