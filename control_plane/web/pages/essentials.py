@@ -67,6 +67,14 @@ async def manifest(request: Request) -> Response:
             },
             {"src": static.url("img/mark-180.png"), "type": "image/png", "sizes": "180x180"},
         ],
+        "screenshots": [
+            {
+                "src": static.url("img/take-a-payment.webp"),
+                "type": "image/webp",
+                "sizes": "1280x820",
+                "form_factor": "wide",
+            }
+        ],
         "shortcuts": [
             {"name": say("Take a payment"), "url": "/pos"},
             {"name": say("Transactions"), "url": "/transactions"},
