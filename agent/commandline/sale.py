@@ -33,7 +33,7 @@ omnitill-agent sale --profile generic-zvt-serial --address 'serial:///dev/ttyUSB
     --currency EUR --password 123456""",
         notes="""Prints one JSON line for each step, and the outcome as the last one. Real money moves on a real reader.
 When the answer is lost the payment is never repeated: the reader is asked what became of it.
-Ctrl-C asks the reader to stop and waits for what it says; a second one gives up waiting.
+Ctrl-C asks the reader to stop and waits for what it says; a second one, or one while evidence is looked for, gives up.
 Exit code: 0 approved, 1 declined, 2 line not understood, 3 unknown (the last line says why), 4 cancelled,
   5 failed (certainly nothing was charged).""",
     )
@@ -109,6 +109,7 @@ class _Sale:
         self._cancel = asyncio.Event()
         self._give_up = asyncio.Event()
         self._baseline: Baseline | None = None
+        self._is_settling = False
         self._began = time.monotonic()
 
     async def run(self) -> int:
@@ -130,8 +131,10 @@ class _Sale:
         from agent.readers.reader import ReaderState
 
         write_json({"step": "connecting", "address": self._reader.address})
-        if not await self._wait_for(self._reader.until(ReaderState.READY)):
-            status = self._reader.status
+        known = (ReaderState.READY, ReaderState.LOCKED, ReaderState.UNIDENTIFIED)
+        await self._wait_for(self._reader.until(*known))
+        status = self._reader.status
+        if status.state is not ReaderState.READY:
             why = status.reason or f"the reader is {status.state.value}"
             cancelled = self._cancel.is_set()
             return Decision(
@@ -141,7 +144,7 @@ class _Sale:
                 f"Nothing was sent: {why}.",
                 cancel_asked=cancelled,
             )
-        identity = self._reader.status.identity
+        identity = status.identity
         named = {"terminal_id": identity.terminal_id, "software_version": identity.software_version}
         write_json({"step": "ready", **{name: text for name, text in named.items() if text}})
         ended = await self._desk.take(
@@ -157,6 +160,7 @@ class _Sale:
 
         if self._baseline is None:
             return unknown
+        self._is_settling = True
         ended: Decision | StillUnknown = unknown
         until, pause_s = time.monotonic() + self._patience_s, _FIRST_PAUSE_S
         while isinstance(ended, StillUnknown):
@@ -169,6 +173,7 @@ class _Sale:
         return replace(
             ended,
             receipt_lines=ended.receipt_lines or unknown.receipt_lines,
+            merchant_receipt_lines=ended.merchant_receipt_lines or unknown.merchant_receipt_lines,
             cancel_asked=unknown.cancel_asked,
         )
 
@@ -178,8 +183,8 @@ class _Sale:
         self._baseline = baseline
         write_json({"step": "begun", "baseline": msgspec.to_builtins(baseline)})
 
-    async def _wait_for(self, awaited: Awaitable[object], seconds: float | None = None) -> bool:
-        """Whether it came before patience, or the person, gave up."""
+    async def _wait_for(self, awaited: Awaitable[object], seconds: float | None = None) -> None:
+        """Wait until it comes, or patience ends, or the person gives up."""
         import asyncio
 
         waiting = asyncio.ensure_future(awaited)
@@ -190,13 +195,12 @@ class _Sale:
                 timeout=self._patience_s if seconds is None else seconds,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            return waiting.done() and not waiting.cancelled()
         finally:
             for task in (waiting, stopped):
                 task.cancel()
 
     def _interrupted(self) -> None:
-        if self._cancel.is_set():
+        if self._cancel.is_set() or self._is_settling:
             self._give_up.set()
         self._cancel.set()
 
@@ -235,6 +239,7 @@ class _Sale:
                 "currency": amount.currency,
                 "cancel_asked": ended.cancel_asked,
                 "receipt_lines": list(ended.receipt_lines),
+                "merchant_receipt_lines": list(ended.merchant_receipt_lines),
                 "seconds": seconds,
             }
         )

@@ -409,7 +409,8 @@ class Reader:
         state, reason = self._status.state, self._status.reason
         if state is ReaderState.READY:
             return ""
-        if state is ReaderState.LOCKED and not isinstance(command, MONEY_COMMANDS):
+        is_harmless = not isinstance(command, MONEY_COMMANDS)
+        if state is ReaderState.LOCKED and self._is_registered and is_harmless:
             return ""
         return f"the reader is {state.value}" + (f": {reason}" if reason else "")
 
@@ -477,8 +478,9 @@ class Reader:
                 # Who it is and whether it works; only then is it ready.
                 self._heartbeat_at = self._clock.elapsed()
             case Connect(), _:
+                # Refused: a wrong password or currency, which somebody must set right.
                 is_busy = finished.outcome is Outcome.BUSY
-                state = ReaderState.BUSY if is_busy else ReaderState.FAILING
+                state = ReaderState.BUSY if is_busy else ReaderState.LOCKED
                 self._become(state, f"it does not register: {finished.text}")
                 self._heartbeat_at = self._clock.elapsed() + self._timing.busy_poll_s
             case AskStatus(), Outcome.DONE | Outcome.UNSUPPORTED:

@@ -32,7 +32,10 @@ STORIES: Final[Mapping[int, tuple[str, str]]] = {
     95: ("approve+never_answers", "the reader does not answer; nothing is charged"),
     96: ("approve+reboot", "the reader restarts; nothing is charged"),
     97: ("approve+drop_after_start+stands", "the line drops at once; charged all the same"),
-    98: ("approve+drop_after_result", "the line drops with the answer; taken back, unless the till returns in time"),
+    98: (
+        "approve+drop_after_result",
+        "the line drops with the answer; taken back, unless the till returns in time",
+    ),
     99: ("approve+drop_before_completion", "the answer is lost; charged"),
 }
 

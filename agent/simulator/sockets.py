@@ -132,10 +132,11 @@ class PtySocket:
         on_line(self._line)
 
     async def unplug(self) -> None:
+        if self._line is None:
+            return
         self._path.unlink(missing_ok=True)
-        if self._line is not None:
-            await self._line.close()
-            self._line = None
+        await self._line.close()
+        self._line = None
 
 
 class PtyLine:

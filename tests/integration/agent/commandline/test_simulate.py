@@ -1,0 +1,183 @@
+"""`omnitill-agent simulate` as a process: where it can be reached, what it remembers, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from protocols.readers.zvt.scripts import ZvtFault
+from tests.support.agent_program import Ended, is_gone, run_agent, simulation, start_agent
+
+SALE = ("sale", "--currency", "EUR", "--profile")
+
+
+def sell(address: str, amount: str, *more: str) -> Ended:
+    profile = "generic-zvt-tcp" if address.startswith("tcp") else "generic-zvt-serial"
+    return run_agent(*SALE, profile, "--address", address, "--amount", amount, *more)
+
+
+@pytest.fixture(params=["tcp", "pty"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    return {"tcp": ("--tcp", "127.0.0.1:0"), "pty": ("--pty", str(tmp_path / "ttyPOS"))}[
+        request.param
+    ]
+
+
+def test_sales_one_after_the_other_are_in_its_books(where: tuple[str, str]) -> None:
+    with simulation(*where, "--pace", "0") as reader:
+        ended = [sell(reader.address, amount) for amount in ("12.34", "0.51", "3.00")]
+        books = reader.books()
+
+    assert [one.code for one in ended] == [0, 1, 0]
+    assert (books["count"], books["sum_minor"]) == (2, 15_34)
+    assert [one["state"] for one in books["transactions"]] == ["done", "failed", "done"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_and_takes_the_path_away(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    path = tmp_path / "ttyPOS"
+    with simulation("--pty", str(path)) as reader:
+        was_there = path.is_symlink()
+        code = reader.stop(number)
+
+    assert was_there
+    assert code == 0
+    assert is_gone(path)
+
+
+def test_what_was_approved_survives_kill_9(where: tuple[str, str], tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    with simulation(*where, "--pace", "0", "--state", str(state)) as reader:
+        sell(reader.address, "12.34")
+        before = reader.books()
+        reader.stop(signal.SIGKILL)
+    with simulation(*where, "--pace", "0", "--state", str(state)) as reader:
+        after = reader.books()
+        sell(reader.address, "1.00")
+        last = reader.books()["transactions"][-1]
+
+    assert after["transactions"] == before["transactions"]
+    assert (after["count"], after["sum_minor"]) == (1, 12_34)
+    assert (last["receipt"], last["amount_minor"]) == (2, 1_00)
+
+
+def test_a_file_that_is_no_memory_is_left_alone(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    state.write_text("a shopping list")
+
+    ended = run_agent("simulate", "zvt", "--tcp", "127.0.0.1:0", "--state", str(state))
+
+    assert ended.code == 2
+    assert "no memory of a simulated reader" in ended.complaint
+    assert state.read_text() == "a shopping list"
+
+
+def test_a_path_that_is_taken_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("a file")
+
+    ended = run_agent("simulate", "zvt", "--pty", str(path))
+
+    assert ended.code == 1
+    assert "name another path" in ended.complaint
+    assert path.read_text() == "a file"
+
+
+def test_a_link_left_behind_by_a_killed_one_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "ttyPOS"
+    path.symlink_to("/dev/pts/99999")
+
+    with simulation("--pty", str(path), "--pace", "0") as reader:
+        assert sell(reader.address, "1.00").code == 0
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with simulation("--tcp", "127.0.0.1:0") as reader:
+        taken = reader.address.removeprefix("tcp://")
+        ended = run_agent("simulate", "zvt", "--tcp", taken)
+
+    assert ended.code == 1
+    assert taken in ended.complaint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("zvt", "--tcp", "127.0.0.1:0", "--fault", "gremlin"), "gremlin"),
+        (("zvt", "--tcp", "127.0.0.1:0", "--script", "romance"), "romance"),
+        (("zvt", "--tcp", "127.0.0.1:0", "--decline", "zz"), "two hexadecimal digits"),
+        (("morse", "--tcp", "127.0.0.1:0"), "morse"),
+        (("zvt", "--tcp", "here"), "HOST:PORT"),
+        (("zvt",), "--tcp"),
+        (("zvt", "--tcp", "127.0.0.1:0", "--currency", "DOGE"), "three letters"),
+    ],
+)
+def test_a_line_that_means_nothing_is_refused_with_what_to_write(
+    arguments: tuple[str, ...], says: str
+) -> None:
+    ended = run_agent("simulate", *arguments)
+
+    assert (ended.code, ended.lines) == (2, [])
+    assert says in ended.complaint
+
+
+def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:
+    ended = run_agent("simulate", "zvt", "--tcp", "127.0.0.1:0", "--fault", "gremlin")
+
+    assert [name for name in ZvtFault if name not in ended.complaint] == []
+
+
+def test_help_names_every_fault_and_story() -> None:
+    process = run_agent_text("simulate", "--help")
+
+    assert [name for name in ZvtFault if name not in process] == []
+    assert "…51 declined: not enough money" in process
+    assert "Example:" in process
+
+
+def run_agent_text(*arguments: str) -> str:
+    """Standard output that is no JSON."""
+    process = start_agent(*arguments)
+    out, _ = process.communicate(timeout=30)
+    return " ".join(out.split())
+
+
+def test_tricks_are_played_through_the_control_port(where: tuple[str, str]) -> None:
+    with simulation(*where, "--pace", "0") as reader:
+        reader.play("script", script="decline:14")
+        declined = sell(reader.address, "1.00")
+        reader.play("fault", fault="busy")
+        busy = sell(reader.address, "1.00")
+        reader.play("unplug")
+        unplugged = sell(reader.address, "1.00", "--patience", "0.5")
+        reader.play("plug")
+        paid = sell(reader.address, "1.00")
+        books = reader.books()
+        refusals = [
+            reader.refuse("juggle"),
+            reader.refuse("script", script="romance"),
+            reader.refuse("fault", fault="gremlin"),
+        ]
+
+    assert [declined.code, busy.code, unplugged.code, paid.code] == [1, 5, 5, 0]
+    assert unplugged.lines[-1]["decided_by"] == "not_begun"
+    assert books["sum_minor"] == 1_00
+    assert "known are" in refusals[0]
+    assert "romance" in refusals[1]
+    assert "gremlin" in refusals[2]
+
+
+def test_the_memory_is_never_half_written(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    with simulation("--tcp", "127.0.0.1:0", "--pace", "0", "--state", str(state)) as reader:
+        for _ in range(3):
+            sell(reader.address, "1.00")
+            assert len(json.loads(state.read_text())["transactions"]) >= 1
+
+    assert os.listdir(tmp_path) == ["state.json"]  # noqa: PTH208 (names are what is asserted)
