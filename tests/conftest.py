@@ -17,6 +17,7 @@ pytest_plugins = [
     # After those that it imports, so that pytest rewrites their asserts.
     "tests.fixtures.control_plane",
     "tests.fixtures.fleet",
+    "tests.fixtures.brokers",
 ]
 
 network_guard.install()

@@ -73,7 +73,8 @@ class SelfTest:
         began = time.monotonic()
         try:
             self._outsiders()
-            self._insiders()
+            if self._found.is_safe:
+                self._insiders()
         finally:
             for client in self._open:
                 client.close()
@@ -150,8 +151,11 @@ class SelfTest:
         a, b = self.names
         for channel in (Channel.TRANSACTIONS, Channel.COMMAND):
             attacker = self._try_to_publish(attacker, self._topic(b, channel))
-        attacker = self._try_to_publish(attacker, self._topic(a, Channel.COMMAND))
         attacker.subscribe([(self._topic(a, Channel.COMMAND), 0)])
+        still_there = self._try_to_publish(attacker, self._topic(a, Channel.COMMAND))
+        if still_there is not attacker:
+            attacker = still_there
+            attacker.subscribe([(self._topic(a, Channel.COMMAND), 0)])
         attacker.publish(self._topic(a, Channel.TRANSACTIONS), _HONEST, qos=1)
         if _FORGED in self._payloads(cloud, self._topic(a, Channel.TRANSACTIONS)):
             self._found.holes.append("a device wrote in the name of another")
