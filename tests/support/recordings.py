@@ -1,0 +1,152 @@
+"""Recorded conversations with readers: how they are written, replayed and, from the simulator, made.
+
+A recording is a JSON Lines file. The first line says where it comes from. Then, in the order of time: `start` (a
+command that the till began), `till` and `reader` (bytes in hex, secrets zeroed), `finished` (how a command ended).
+
+`python -m tests.support.recordings` records the generic profiles anew from the simulator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from agent.readers.connecting import machine_for
+from agent.simulator.reader import SimulatedReader
+from agent.simulator.script import terminal
+from agent.simulator.sockets import MemorySocket
+from agent.transports import transport_for
+from firmware_profiles import ReaderProfile, load_profile
+from protocols.money import Money
+from protocols.readers.protocol import (
+    AskStatus,
+    Connect,
+    EndOfDay,
+    Finished,
+    Purchase,
+    ReaderCommand,
+    ReadTotals,
+    RecallLast,
+    Refund,
+    Reverse,
+)
+from tests.fakes.virtual_time import run_virtually, virtual_clock
+
+RECORDINGS: Final = Path(__file__).parent.parent / "readers" / "recordings"
+COMMANDS: Final[dict[str, ReaderCommand]] = {
+    "connect": Connect(),
+    "ask_status": AskStatus(),
+    "purchase 12.34": Purchase(Money(12_34, "EUR")),
+    "purchase 0.51": Purchase(Money(51, "EUR")),
+    "refund 1.00": Refund(Money(1_00, "EUR")),
+    "reverse 1": Reverse(1),
+    "recall_last": RecallLast(),
+    "read_totals": ReadTotals(),
+    "end_of_day": EndOfDay(),
+}
+Line = dict[str, Any]  # one line of the file
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a machine made of a recording."""
+
+    sent: list[bytes]
+    expected: list[bytes]
+    finished: list[tuple[str, str]]
+    expected_finished: list[tuple[str, str]]
+
+
+def read(path: Path) -> tuple[Line, list[Line]]:
+    """The first line, and the others."""
+    head, *lines = (json.loads(line) for line in path.read_text().splitlines())
+    return head, lines
+
+
+def replay(profile: ReaderProfile, lines: list[Line]) -> Replayed:
+    """Play the reader's part of a recording to the machine that the profile asks for."""
+    machine = machine_for(profile, currency="EUR")
+    replayed = Replayed([], [], [], [])
+    events = list(machine.connected(0))
+    running = ""
+    for at, line in enumerate(lines):
+        now = at / 1000
+        match line:
+            case {"start": str(name)}:
+                running = name
+                machine.start(COMMANDS[name], now)
+            case {"reader": str(received)}:
+                events += machine.feed(bytes.fromhex(received), now)
+            case {"till": str(sent)}:
+                replayed.expected.append(bytes.fromhex(sent))
+                replayed.sent.append(machine.outgoing())
+            case {"finished": str(outcome)}:
+                replayed.expected_finished.append((running, outcome))
+        replayed.finished.extend(
+            (running, event.outcome.value) for event in events if isinstance(event, Finished)
+        )
+        events = []
+    return replayed
+
+
+async def record(profile: ReaderProfile) -> list[Line]:
+    """A whole morning with a simulated terminal, byte by byte."""
+    clock = virtual_clock()
+    framing = profile.protocol.framing or ""
+    machine = terminal("zvt", framing, clock, password="000000")
+    lines: list[Line] = []
+    simulated = SimulatedReader(machine, MemorySocket("recorded"), clock=clock)
+    serving = asyncio.ensure_future(simulated.run())
+    await simulated.is_up.wait()
+    line = transport_for("memory://recorded")
+    await line.open()
+    host = machine_for(profile, currency="EUR")
+    host.connected(clock.elapsed())
+    for name, command in COMMANDS.items():
+        lines.append({"start": name})
+        host.start(command, clock.elapsed())
+        outcome = ""
+        while not outcome or not cast("Any", machine).is_idle():
+            if outgoing := host.outgoing():
+                lines.append({"till": outgoing.hex()})
+                await line.write(outgoing)
+            if outcome and cast("Any", machine).is_idle():
+                break
+            try:
+                async with asyncio.timeout(1 if outcome else 30):
+                    received = await line.read()
+            except TimeoutError:
+                continue
+            lines.append({"reader": received.hex()})
+            ended = [
+                one for one in host.feed(received, clock.elapsed()) if isinstance(one, Finished)
+            ]
+            outcome = ended[0].outcome.value if ended else outcome
+        lines.append({"finished": outcome})
+        await asyncio.sleep(1)
+    await line.close()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    return lines
+
+
+def main() -> None:
+    """Record the profiles that no real terminal was recorded for."""
+    for profile_id in ("generic-zvt-tcp", "generic-zvt-serial"):
+        profile = load_profile(profile_id)
+        head = {
+            "source": "simulated: Omnitill's own ZVT terminal, no real one; password zeroed, card numbers masked",
+            "profile": profile_id,
+        }
+        folder = RECORDINGS / profile_id
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = run_virtually(record(profile))
+        text = "\n".join(json.dumps(line) for line in [head, *lines])
+        (folder / "morning.jsonl").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
