@@ -33,6 +33,9 @@ def trouble_of(error: BaseException) -> Trouble | None:
             return Trouble.CONFLICT
         case psycopg.errors.DeadlockDetected() | psycopg.errors.SerializationFailure():
             return Trouble.CONFLICT
+        case psycopg.ProgrammingError(sqlstate=str()):
+            # A column, table or right that is missing while a release is rolled out: no message's fault.
+            return Trouble.AWAY
         case psycopg.DataError() | psycopg.ProgrammingError() | sqlite3.DataError():
             return Trouble.DATA
         case OverflowError() | UnicodeEncodeError():
