@@ -60,7 +60,7 @@ class _Sale:
 
 def tell(database: Database, authority: Authority, shop: seed.Shop, now: datetime) -> int:
     """Enrol the second box and let it report its month; how many payments that were."""
-    device_id = _enrol(database, authority, shop)
+    device_id = enrol_box(database, authority, shop)
     readers = {name: new_id("rd") for name in _READERS}
     sales = sorted(_month(readers, now), key=lambda sale: sale.at)
     messages = [Uplink(device_id, Channel.STATE, encode(_state(readers, now)))]
@@ -87,7 +87,8 @@ class _Still:
         return self._now
 
 
-def _enrol(database: Database, authority: Authority, shop: seed.Shop) -> str:
+def enrol_box(database: Database, authority: Authority, shop: seed.Shop) -> str:
+    """A box at the second location, with a key of its own; its device id."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "canal")])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())

@@ -16,8 +16,8 @@ class DeadlinePassed(AssertionError):
     """What a test waited for did not come in time."""
 
 
-def eventually(probe: Callable[[], T], deadline_s: float = 5.0) -> T:
-    """Call `probe` until it returns something truthy, and return that.
+def eventually(probe: Callable[[], T], deadline_s: float = 5.0, *, poll_s: float = POLL_S) -> T:
+    """Call `probe` until it returns something truthy, and return that. A dear probe asks for a longer `poll_s`.
 
     An `AssertionError` of the probe counts as "not yet"; the last one is the cause of `DeadlinePassed`.
     """
@@ -31,7 +31,7 @@ def eventually(probe: Callable[[], T], deadline_s: float = 5.0) -> T:
             if seen:
                 return seen
             deadline.check(seen, None)
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 async def eventually_async(probe: Callable[[], Awaitable[T]], deadline_s: float = 5.0) -> T:
