@@ -103,7 +103,8 @@ class Decision:
     """What `code` means, in English."""
     facts: PaymentFacts = field(default_factory=PaymentFacts)
     receipt_lines: tuple[str, ...] = ()
-    """Both copies, card numbers masked."""
+    """The customer's copy, or the only one; card numbers masked."""
+    merchant_receipt_lines: tuple[str, ...] = ()
     cancel_asked: bool = False
 
 
@@ -114,6 +115,7 @@ class StillUnknown:
     reason: str
     needs_person: bool = False
     receipt_lines: tuple[str, ...] = ()
+    merchant_receipt_lines: tuple[str, ...] = ()
     cancel_asked: bool = False
 
 

@@ -23,7 +23,7 @@ from agent.evidence import (
     weigh,
 )
 from agent.readers.reader import ReaderState
-from protocols.readers.emv import redact_card_numbers
+from agent.receipts import Receipts
 from protocols.readers.protocol import (
     Finished,
     LateResult,
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Baseline", "Decision", "PaymentDesk", "PaymentRequest", "PaymentStep", "StillUnknown"]
 
-#: Receipt lines of one payment that are kept, both copies together.
-_MOST_LINES: Final = 400
 #: How long `settle` waits for a reader that is being connected before it says that it cannot be asked.
 _CONNECT_WAIT_S: Final = 3.0
 #: Books that were read so shortly before the money command need no look at the reader's clock.
@@ -112,9 +110,11 @@ class PaymentDesk:
         run = _Run(self.reader, request, on_step, cancel)
         finished = await run.finish()
         self._remember(books.after(request, finished, self._clock.elapsed()))
+        for_customer, for_shop = run.receipts.copies()
         return replace(
             judge_answer(request, finished),
-            receipt_lines=tuple(run.lines),
+            receipt_lines=for_customer,
+            merchant_receipt_lines=for_shop,
             cancel_asked=cancel.is_set(),
         )
 
@@ -186,7 +186,7 @@ class _Run:
         self._on_step = on_step
         self._cancel = cancel
         self.is_stopping = False
-        self.lines: list[str] = []
+        self.receipts = Receipts()
 
     async def finish(self) -> Finished:
         running = asyncio.ensure_future(self._reader.execute(self._command, self._on_event))
@@ -209,8 +209,7 @@ class _Run:
                 # A reader that could not stop a moment ago may now wait for another card.
                 self._reader.abort()
         elif isinstance(event, Printed):
-            room = _MOST_LINES - len(self.lines)
-            self.lines.extend(redact_card_numbers(line) for line in event.lines[:room])
+            self.receipts.add(event)
 
 
 def _not_begun(

@@ -726,6 +726,7 @@ def _payment_result(
         application_label=facts.card.application_label,
         reader_clock=_reader_clock(facts),
         receipt_lines=_fitting(decision.receipt_lines),
+        merchant_receipt_lines=_fitting(decision.merchant_receipt_lines),
         started_mono_ms=began_ms,
         decided_mono_ms=decided_ms,
         cancel_asked=cancel_asked,
@@ -756,7 +757,7 @@ class _ShopWords(TypedDict):
 
 
 #: Leaves room for the rest of the message below the largest payload, whatever has to be escaped.
-_MOST_RECEIPT_BYTES: Final = 20_000
+_MOST_RECEIPT_BYTES: Final = 10_000
 
 
 def _fitting(lines: tuple[str, ...]) -> list[str]:

@@ -120,6 +120,7 @@ class TransactionDetails(TransactionOut):
     """A row with its receipt, and the sale, refunds and reversals that belong to it."""
 
     receipt: str | None
+    merchant_receipt: str | None
     aid: str | None
     application_label: str | None
     epoch: int | None

@@ -24,7 +24,8 @@ DEVICE_COLUMNS: Final = (
     "kind", "status", "channel", "method", "amount_minor", "currency", "original_id", "source",
     "external_id", "card_brand", "card_last4", "card_masked", "entry_mode", "verification", "aid",
     "application_label", "authorization_code", "receipt_number", "trace_number", "terminal_id",
-    "merchant_number", "result_code", "result_text", "reference", "note", "receipt", "occurred_at",
+    "merchant_number", "result_code", "result_text", "reference", "note", "receipt",
+    "merchant_receipt", "occurred_at",
     "received_at", "decided_by", "explanation", "message_hash", "epoch", "seq",
 )  # fmt: skip
 
@@ -70,7 +71,8 @@ def device_row(
         result.verification, result.aid, result.application_label, result.authorization_code,
         result.receipt_number, result.trace_number, result.terminal_id, result.merchant_number,
         result.result_code, result.result_text or None, result.reference or None,
-        result.note or None, "\n".join(result.receipt_lines) or None, occurred_at, received_at,
+        result.note or None, "\n".join(result.receipt_lines) or None,
+        "\n".join(result.merchant_receipt_lines) or None, occurred_at, received_at,
         result.decided_by, result.explanation or None, digest, epoch, seq,
     )  # fmt: skip
 

@@ -132,8 +132,9 @@ class Transaction(SQLModel, table=True):
     result_text: str | None = Field(default=None, max_length=200)
     reference: str | None = Field(default=None, max_length=200)
     note: str | None = Field(default=None, max_length=200)
-    #: What the reader printed, one line a line.
+    #: What the reader printed for the customer, one line a line, and for the shop.
     receipt: str | None = Field(default=None, sa_type=Text)
+    merchant_receipt: str | None = Field(default=None, sa_type=Text)
     #: The device's time, corrected by what is known of its clock.
     occurred_at: datetime = Field(sa_type=UtcDateTime)
     received_at: datetime = Field(sa_type=UtcDateTime)

@@ -59,6 +59,9 @@ class PaymentResult(
     reader_clock: str | None = None
     """``MMDD HHMMSS`` as the reader wrote it."""
     receipt_lines: list[str] = []
+    """The customer's copy, or the only one."""
+    merchant_receipt_lines: list[str] = []
+    """The copy that the shop keeps, signed where a signature is asked for."""
     started_mono_ms: int = 0
     decided_mono_ms: int = 0
     cancel_asked: bool = False

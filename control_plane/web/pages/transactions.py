@@ -163,6 +163,7 @@ def show(request: Request, caller: Seeing, db: ReadDb, transaction_id: str) -> R
         receipt=present.receipt_of_transaction(row, visit.merchant_name, sale.place)
         if moved_money
         else None,
+        shop_copy=row.merchant_receipt or "",
         reason=None if moved_money else words.reason_for(row.status.value, row.result_code),
         evidence=words.EVIDENCE.get(decided_by, "") if decided_by != "answer" else "",
         explanation=row.explanation or "",

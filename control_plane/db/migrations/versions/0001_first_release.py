@@ -424,6 +424,7 @@ def upgrade() -> None:
         sa.Column("reference", sa.String(length=200), nullable=True),
         sa.Column("note", sa.String(length=200), nullable=True),
         sa.Column("receipt", sa.Text(), nullable=True),
+        sa.Column("merchant_receipt", sa.Text(), nullable=True),
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_by", sa.String(length=20), nullable=True),
