@@ -106,11 +106,11 @@ def test_what_is_no_card_number_stays(text: str) -> None:
 def test_the_net_takes_time_linear_in_the_text() -> None:
     texts = ["4" * 100_000, "4 " * 50_000, "41-1" * 25_000, (VISA + " ") * 5_000]
 
-    began = time.perf_counter()
+    began = time.process_time()
     for text in texts:
         redact_card_numbers(text)
 
-    assert time.perf_counter() - began < 4
+    assert time.process_time() - began < 4
 
 
 @given(st.text(alphabet="0123456789 -x", max_size=80))
@@ -204,10 +204,10 @@ def test_objects_nested_too_deep_are_refused() -> None:
 def test_a_bomb_of_nesting_is_refused_at_once() -> None:
     bomb = b"\x70\x83\x00\xff\xf0" * 13_000
 
-    began = time.perf_counter()
+    began = time.process_time()
     parse_tlv(bomb)
 
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

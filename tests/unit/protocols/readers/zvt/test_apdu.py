@@ -90,14 +90,14 @@ def test_random_bytes_never_hurt_a_stream(noise: bytes) -> None:
 def test_a_stream_holds_one_message_and_takes_time_linear_in_what_it_reads() -> None:
     stream = ApduStream()
 
-    began = time.perf_counter()
+    began = time.process_time()
     stream.feed(b"\xfe" * 200_000)
     stream.feed(bytes.fromhex("800000") * 30_000)
     stream.feed(bytes.fromhex("06d3ffffff"))
     for _ in range(2_000):
         stream.feed(bytes(32))
 
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert stream.is_inside()
     assert LONGEST_APDU == 65540
 

@@ -90,11 +90,11 @@ def test_a_frame_without_end_is_bounded() -> None:
     for byte in b"\x10\x02":
         reader.take(byte)
 
-    began = time.perf_counter()
+    began = time.process_time()
     results = {reader.take(0x41) for _ in range(200_000)}
 
     assert results == {None}
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert len(reader._apdu) <= 65540  # noqa: SLF001 - the bound is what is tested
 
 
