@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -132,8 +132,13 @@ class TerminalStore:
         return store
 
     def snapshot(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
+        """JSON-able. Taken after every step of a simulator, so without the copies that ``asdict`` makes of each value."""
+        kept: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
+        names = [one.name for one in fields(Transaction)]
+        kept["transactions"] = [
+            {name: getattr(one, name) for name in names} for one in self.transactions
+        ]
+        return kept
 
     def add(self, transaction: Transaction) -> None:
         """Keep a transaction; its numbers were taken from ``next_numbers``."""
