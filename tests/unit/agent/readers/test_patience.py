@@ -159,7 +159,7 @@ def test_an_idle_reader_is_asked_how_it_is_once_a_heartbeat() -> None:
             async with running(reader):
                 await asyncio.sleep(301)
 
-        assert asked[0] == (0, messages.REGISTRATION)
+        assert asked[0][1] == messages.REGISTRATION
         assert [at for at, control in asked if control == messages.STATUS_ENQUIRY] == [
             0, 60, 120, 180, 240, 300,
         ]  # fmt: skip
