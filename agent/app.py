@@ -54,6 +54,7 @@ EXIT_AGAIN: Final = 75
 
 _LOOK_AFTER_S: Final = 30.0
 _HOUSEWORK_S: Final = 3600.0
+_CHECK_S: Final = 86_400.0
 #: At the end, what was just written may still be sent.
 _LAST_WORDS_S: Final = 2.0
 _RENEW_AGAIN_S: Final = 3600.0
@@ -244,11 +245,15 @@ class Agent:
     async def _keep_house(self) -> None:
         """Look after disk and journal now and then."""
         next_housework = 0.0
+        next_check = self._clock.elapsed() + _CHECK_S * random.uniform(0.1, 1)  # noqa: S311 (spreads the load)
         while True:
             await self._look_after_journal()
             if self._clock.elapsed() >= next_housework:
                 next_housework = self._clock.elapsed() + _HOUSEWORK_S
                 await _suppressing_journal(self._forget_old)
+            if self._clock.elapsed() >= next_check:
+                next_check = self._clock.elapsed() + _CHECK_S
+                await self._journal.check()
             await asyncio.sleep(_LOOK_AFTER_S)
 
     async def _look_after_journal(self) -> None:

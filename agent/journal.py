@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from agent.errors import AgentError
+from agent.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -258,6 +259,12 @@ class Journal:
             await self.write(lambda tx: set_fact(tx, "probed", str(tx.boot)))
             await asyncio.to_thread(self._hold_reserve)
 
+    async def check(self) -> None:
+        """Read the whole file as it is on the disk; when it is damaged, `trouble` says so from now on."""
+        found = await in_thread(lambda: _flaws_of(self.folder), "journal-check")
+        if found and not isinstance(self._trouble, JournalDamaged):
+            self._trouble = self._damaged(found[0])
+
     async def begin_epoch(self, epoch: int, change: Callable[[Transaction], T]) -> T:
         """Number messages in a later epoch from now on; `change` is the first thing stored in it."""
         epoch = max(epoch, self._epoch + 1)
@@ -350,13 +357,17 @@ class Journal:
 
     def _diagnose(self, error: sqlite3.Error) -> AgentError:
         if error.sqlite_errorcode & 0xFF in _DAMAGED:
-            with contextlib.suppress(OSError):
-                (self.folder / _SUSPECT).touch()
-            log.error("journal_damaged", reason=str(error))
-            return JournalDamaged(f"{self.folder / FILE}: {error}", folder=str(self.folder))
+            return self._damaged(str(error))
         if self._trouble is None:
             log.warning("journal_unwritable", reason=str(error))
         return JournalUnwritable(f"{self.folder / FILE}: {error}", folder=str(self.folder))
+
+    def _damaged(self, reason: str) -> JournalDamaged:
+        """Note it on the disk, for the next start."""
+        with contextlib.suppress(OSError):
+            (self.folder / _SUSPECT).touch()
+        log.error("journal_damaged", reason=reason)
+        return JournalDamaged(f"{self.folder / FILE}: {reason}", folder=str(self.folder))
 
     # --- the reserve -----------------------------------------------------------------------------------------
 
@@ -420,6 +431,14 @@ def open_read_only(folder: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise JournalUnwritable(f"{path} cannot be read: {error}", folder=str(folder)) from error
     return db
+
+
+def _flaws_of(folder: Path) -> list[str]:
+    try:
+        with contextlib.closing(open_read_only(folder)) as db:
+            return flaws(db)
+    except JournalUnwritable as error:
+        return [error.message]
 
 
 def flaws(db: sqlite3.Connection) -> list[str]:

@@ -105,6 +105,10 @@ class ReaderSlot:
         self.unsettled: str | None = None
         """The session whose truth must be found before anything changes the reader's books."""
 
+    def release(self) -> None:
+        """The payment has ended and that is on the disk: the next may begin."""
+        self.payment = None
+
     def objection(self) -> Refusal | None:
         """Why nothing that changes the reader's books can begin now."""
         if self.payment is not None:
@@ -218,19 +222,22 @@ class Taps:
 
         Returns what is known of a command that came before, and does nothing then. `deadline` on `elapsed()`.
         """
+        # First of all: a command that comes twice must not even keep the reader from others.
+        known, is_new = await self._record(command, request)
+        if not is_new:
+            return known
         slot = self._slots.get(request.reader_id)
+        refusal = self._objection(slot, deadline)
+        if slot is None or refusal is not None:
+            await self._end_not_begun(request.session_id, command.id, refusal or _NO_READER)
+            return None
         payment = Payment(command.id, request)
-        refusal = self._objection(slot, request, deadline)
-        if refusal is None and slot is not None:
-            # From here on nobody else gets the reader.
-            slot.payment = payment
+        # From here on nobody else gets the reader.
+        slot.payment = payment
         try:
-            known, seen = await self._record(command, request, refusal)
-            if known is not None or seen or refusal is not None or slot is None:
-                return known
             await self._run(slot, payment, deadline)
         finally:
-            if slot is not None and slot.payment is payment:
+            if slot.payment is payment:
                 slot.payment = None
         return None
 
@@ -256,17 +263,13 @@ class Taps:
 
     # --- one payment -------------------------------------------------------------------------------------------
 
-    def _objection(
-        self, slot: ReaderSlot | None, request: Request, deadline: float
-    ) -> Refusal | None:
+    def _objection(self, slot: ReaderSlot | None, deadline: float) -> Refusal | None:
         if self._clock.elapsed() >= deadline:
             return _EXPIRED
         if self._is_closing:
             return Refusal("refused", "agent_stopping", "The agent is being stopped or restarted.")
         if slot is None:
-            return Refusal(
-                "refused", "unknown_reader", f"There is no reader {request.reader_id} here."
-            )
+            return _NO_READER
         if not self._journal.has_room():
             return Refusal(
                 "refused",
@@ -276,19 +279,17 @@ class Taps:
             )
         return slot.objection()
 
-    async def _record(
-        self, command: Command, request: Request, refusal: Refusal | None
-    ) -> tuple[Known | None, bool]:
-        """(what is known of the command, whether its session was seen before), else it is durable now."""
+    async def _record(self, command: Command, request: Request) -> tuple[Known | None, bool]:
+        """(what is known of the command, whether it is new and may go on)"""
 
         def change(tx: Transaction) -> tuple[Known | None, bool]:
             kind = "payment.reverse" if isinstance(request, ReversePayment) else "payment.start"
             if known := inbox.accept(tx, command.id, kind, self._unix()):
                 return known, False
-            if refusal is None and sessions.record(tx, command.id, request, self._unix()):
-                return None, False
-            self._finish(tx, (refusal or self._seen(tx, request)).result(command.id))
-            return None, True
+            if sessions.record(tx, command.id, request, self._unix()):
+                return None, True
+            self._finish(tx, self._seen(tx, request).result(command.id))
+            return None, False
 
         return await self._journal.write(change)
 
@@ -303,10 +304,14 @@ class Taps:
         try:
             outcome = await self._outcome(slot, payment, deadline)
         except _NotBegun as stopped:
-            await self._end_not_begun(payment.session_id, payment.command_id, stopped.refusal)
+            await self._end_not_begun(
+                payment.session_id, payment.command_id, stopped.refusal, slot.release
+            )
             return
         if isinstance(outcome, Decision):
-            await self._decide(payment.session_id, payment.command_id, payment.request, outcome)
+            await self._decide(
+                payment.session_id, payment.command_id, payment.request, outcome, slot.release
+            )
             # The books of the next payment, while nobody waits for them.
             self.prepare(slot)
             return
@@ -431,15 +436,17 @@ class Taps:
             self._spawn(lambda: self._settle(slot, orphans))
 
     async def _settle(self, slot: ReaderSlot, orphans: list[StoredSession]) -> None:
-        while orphans:
-            stored = orphans[0]
-            slot.unsettled = stored.id
-            await self._settle_one(slot, stored)
+        def release() -> None:
             orphans.pop(0)
-        slot.unsettled = None
+            slot.unsettled = orphans[0].id if orphans else None
+
+        while orphans:
+            await self._settle_one(slot, orphans[0], release)
         await self._prepare(slot)
 
-    async def _settle_one(self, slot: ReaderSlot, stored: StoredSession) -> None:
+    async def _settle_one(
+        self, slot: ReaderSlot, stored: StoredSession, release: Callable[[], None]
+    ) -> None:
         """Ask until the reader's books tell, or until they surely cannot."""
         steps = _Steps(self._spool, self._journal, stored.request)
         baseline = msgspec.json.decode(stored.baseline or b"{}", type=Baseline)
@@ -447,10 +454,11 @@ class Taps:
         while True:
             outcome = await self._evidence(slot, stored, baseline, steps)
             if isinstance(outcome, Decision):
-                await self._decide(stored.id, stored.command_id, stored.request, outcome)
+                await self._decide(stored.id, stored.command_id, stored.request, outcome, release)
                 return
             if outcome.needs_person:
                 await self._call_person(stored, outcome.reason)
+                release()
                 return
             log.info("payment_unknown", session_id=stored.id, reason=outcome.reason)
             await self._until_worth_asking(slot, pause_s)
@@ -495,11 +503,20 @@ class Taps:
     # --- endings -----------------------------------------------------------------------------------------------
 
     async def _decide(
-        self, session_id: str, command_id: str, request: Request, decision: Decision
+        self,
+        session_id: str,
+        command_id: str,
+        request: Request,
+        decision: Decision,
+        release: Callable[[], None],
     ) -> None:
-        """Write the end of a session, once, and everything that must be told of it."""
+        """Write the end of a session, once, and everything that must be told of it.
+
+        `release` is called when it is on the disk, before anybody is told: who hears of it may begin the next at once.
+        """
 
         def change(tx: Transaction) -> None:
+            tx.afterwards(release)
             began_ms = sessions.began_ms(tx.db, session_id)
             cancels = sessions.close(tx, session_id, decision.outcome)
             if cancels is None:
@@ -530,10 +547,17 @@ class Taps:
             decided_by=decision.decided_by,
         )
 
-    async def _end_not_begun(self, session_id: str, command_id: str, refusal: Refusal) -> None:
+    async def _end_not_begun(
+        self,
+        session_id: str,
+        command_id: str,
+        refusal: Refusal,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
         """The reader was never asked: the command's result tells it, and the session's own result if it had begun."""
 
         def change(tx: Transaction) -> None:
+            tx.afterwards(release)
             stored = sessions.undecided_one(tx.db, session_id)
             cancels = sessions.close(tx, session_id, sessions.NOT_BEGUN)
             if cancels is None or stored is None:
@@ -637,6 +661,7 @@ async def _in_turn(slot: ReaderSlot, patience_s: float) -> AsyncIterator[None]:
 _EXPIRED: Final = Refusal(
     "expired", "expired_locally", "It had waited longer on the device than it may."
 )
+_NO_READER: Final = Refusal("refused", "unknown_reader", "There is no such reader here.")
 _CANCELLED: Final = Refusal("refused", "cancelled", "It was cancelled before the reader was asked.")
 _LEASE_OVER: Final = Refusal(
     "too_late", "lease_over", "The lease ended before the reader could be asked."

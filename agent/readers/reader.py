@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_Told = TypeVar("_Told")
 #: `details["reader_clock"]`: YYYYMMDD HHMMSS.
 _CLOCK = re.compile(r"\d{4}(\d{4}) (\d{6})")
 
@@ -425,7 +426,7 @@ class Reader:
             elif isinstance(event, LateResult):
                 self._tell_late(event)
             elif self._running is not None:
-                self._running.on_event(event)
+                _tell(self._running.on_event, event)
 
     def _finish(self, finished: Finished) -> None:
         running = self._running
@@ -445,7 +446,7 @@ class Reader:
     def _tell_late(self, result: LateResult | Finished) -> None:
         self.counts["late_results"] += 1
         for watcher in list(self._late_watchers):
-            watcher(result)
+            _tell(watcher, result)
 
     def _end_orphans(self, why: str) -> None:
         """A command that could not begin any more, or that its machine forgot to end, ends here."""
@@ -525,7 +526,7 @@ class Reader:
             return
         log.info("reader_changed", address=self.address, state=state.value, reason=reason)
         for watcher in list(self._watchers):
-            watcher(self._status)
+            _tell(watcher, self._status)
 
     # --- waiting -------------------------------------------------------------------------------------------
 
@@ -558,6 +559,14 @@ class Reader:
         if reason is Unavailable.NOT_FOUND and self.address.startswith("serial:"):
             return self._timing.replug_s
         return self._longer(pause_s)
+
+
+def _tell(listener: Callable[[_Told], None], told: _Told) -> None:
+    """A listener's trouble is not the reader's: the conversation goes on."""
+    try:
+        listener(told)
+    except Exception:
+        log.exception("reader_listener_failed", told=type(told).__name__)
 
 
 class _End(Enum):

@@ -207,7 +207,11 @@ class _Worker:
                 exclusive=True,
             )
         except (OSError, ValueError, termios.error) as error:
-            raise TransportUnavailable(self._address, reason_of(error), str(error)) from error
+            reason = reason_of(error)
+            plain = reason in {Unavailable.NOT_FOUND, Unavailable.NO_PERMISSION, Unavailable.BUSY}
+            raise TransportUnavailable(
+                self._address, reason, "" if plain else str(error)
+            ) from error
         with self._port_lock:
             self._port = port
         self._on_loop(self._accept)

@@ -80,6 +80,29 @@ def test_a_line_that_drops_with_the_answer_ends_as_the_reader_has_it(reader: Sim
     assert (ended.code, reader.books()["sum_minor"]) in {(5, 0), (0, 1_98)}
 
 
+@pytest.mark.parametrize(
+    ("where", "faults"),
+    [
+        ("pty", ("nak:2", "bad_crc:2", "lost_ack:2")),
+        ("pty", ("duplicate_frame:5", "garbage:5")),
+        ("pty", ("long_blocks", "clear_pan:always", "bare_lengths")),
+        ("tcp", ("duplicate_frame:3", "garbage:3")),
+        ("tcp", ("long_blocks", "clear_pan:always", "unknown_bitmap")),
+    ],
+)
+def test_a_bad_line_and_a_sloppy_reader_change_nothing(
+    where: str, faults: tuple[str, ...], tmp_path: Path
+) -> None:
+    at = ("--tcp", "127.0.0.1:0") if where == "tcp" else ("--pty", str(tmp_path / "ttyPOS"))
+    with simulation(*at, "--pace", "0", "--fault", *faults) as reader:
+        ended = sell(reader, "1.00", "--patience", "30")
+        books = reader.books()
+
+    assert (ended.code, ended.lines[-1]["outcome"]) == (0, "approved")
+    assert books["sum_minor"] == 1_00
+    assert "4111111111111111" not in json.dumps(ended.lines) + ended.complaint
+
+
 def test_ctrl_c_stops_the_reader_and_waits_for_what_it_says(reader: Simulation) -> None:
     reader.play("script", script="no_card")
     process = start_agent(*line_for(reader, "5.00"))

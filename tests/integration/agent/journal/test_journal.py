@@ -307,6 +307,23 @@ async def test_damage_found_at_work_stops_everything_and_the_next_start_repairs(
         await journal.write(writing("a"))
 
 
+async def test_the_daily_look_finds_damage_that_nothing_has_read_yet(tmp_path: Path) -> None:
+    await filled_journal(tmp_path, 400)
+    async with opened(tmp_path) as journal:
+        await journal.check()
+        before = journal.trouble
+        scribble(
+            tmp_path / "journal.db", at=(tmp_path / "journal.db").stat().st_size // 2, length=8192
+        )
+
+        await journal.check()
+
+        assert before is None
+        assert isinstance(journal.trouble, JournalDamaged)
+        with pytest.raises(JournalDamaged):
+            await journal.write(writing("a"))
+
+
 # --- full disk -------------------------------------------------------------------------------------------------
 
 

@@ -264,6 +264,19 @@ async def test_a_result_that_nobody_waits_for_any_more_is_told_as_late(
     assert reader.counts["late_results"] == 1
 
 
+async def test_a_listener_that_fails_stops_neither_the_payment_nor_the_reader(
+    counter: Counter, reader: Reader
+) -> None:
+    def fail(_: object) -> None:
+        raise OSError("disk full")
+
+    reader.watch(fail)
+    finished = await asyncio.wait_for(reader.execute(Purchase(ONE_EURO), fail), 5)
+
+    assert finished.outcome is Outcome.APPROVED
+    assert reader.status.state is ReaderState.READY
+
+
 async def test_stopping_lets_go_of_the_line_and_ends_what_waits(
     counter: Counter, reader: Reader
 ) -> None:
