@@ -132,7 +132,7 @@ class TerminalStore:
         return store
 
     def snapshot(self) -> dict[str, Any]:
-        """JSON-able. Taken after every step of a simulator, so without the copies that ``asdict`` makes of each value."""
+        """JSON-able. Taken after every step of a simulator, so without the copies that ``asdict`` makes."""
         kept: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
         names = [one.name for one in fields(Transaction)]
         kept["transactions"] = [
