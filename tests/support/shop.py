@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from agent.payment import Baseline, Decision, PaymentDesk, PaymentRequest, StillUnknown
 from agent.readers.connecting import machine_for
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from protocols.readers.zvt.store import Transaction
 
 AMOUNT = Money(12_34, "EUR")
+_KINDS: Final = {"sale": Kind.PURCHASE, "refund": Kind.REFUND, "reversal": Kind.REVERSAL}
 _MOST_QUESTIONS = 100
 _BETWEEN_QUESTIONS_S = 5.0
 #: Longer than a terminal goes on by itself after anything that happens here.
@@ -48,6 +49,7 @@ class Scenario:
 
     framing: str = "tcp"
     script: str = "approve"
+    kind: Literal["sale", "refund", "reversal"] = "sale"
     fault: str | None = None
     cut_at: int | None = None
     cut_loses: bool = False
@@ -185,7 +187,10 @@ class Shop:
 
     async def play(self) -> Played:
         """A sale like ours before, the one in question, and one of another amount after."""
-        request = PaymentRequest(AMOUNT, card_timeout_s=60)
+        kind = self.scenario.kind
+        request = PaymentRequest(
+            AMOUNT, kind, card_timeout_s=60, receipt_number=1 if kind == "reversal" else None
+        )
         async with _running(self.simulated):
             decision = await self._live_through(request)
             self.wire.is_counting = False
@@ -194,7 +199,7 @@ class Shop:
             next_sale = await self._sale_of(Money(1_00, "EUR"))
         return Played(
             decision,
-            [one for one in recorded if one.state is State.DONE and one.kind is Kind.PURCHASE],
+            [one for one in recorded if one.state is State.DONE and one.kind is _KINDS[kind]],
             list(recorded),
             money_commands(bytes(self.wire.from_till), self.scenario.framing),
             self.wire.moments,
@@ -208,7 +213,7 @@ class Shop:
         reader, desk = self.till()
         async with _running(reader):
             await reader.until(ReaderState.READY)
-            first = await desk.take(request, on_begin=_forget)
+            first = await desk.take(PaymentRequest(AMOUNT), on_begin=_forget)
             assert isinstance(first, Decision)
             assert first.outcome == "approved"
             fault = self.scenario.fault

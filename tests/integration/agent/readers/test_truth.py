@@ -5,6 +5,8 @@ The host and terminal machines are the real ones, and so are reader, desk and si
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -47,7 +49,8 @@ def check(scenario: Scenario) -> Played:
     assert played.next_sale.outcome == "approved"
     assert played.next_sale.amount == Money(1_00, "EUR")
     assert [one.amount_minor for one in played.next_charged] == [1_00]
-    assert played.totals_minor == AMOUNT.minor * (1 + len(played.charged)) + 1_00
+    sign = 1 if scenario.kind == "sale" else -1
+    assert played.totals_minor == AMOUNT.minor * (1 + sign * len(played.charged)) + 1_00
     return played
 
 
@@ -64,7 +67,7 @@ def test_every_story_ends_as_the_terminal_tells_it(framing: str, script: str) ->
 @pytest.mark.parametrize("script", STORIES)
 @pytest.mark.parametrize("fault", list(ZvtFault))
 def test_every_fault_in_every_story_is_found_out(framing: str, script: str, fault: str) -> None:
-    check(Scenario(framing, script, fault))
+    check(Scenario(framing, script, fault=fault))
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -76,6 +79,18 @@ def test_a_cable_pulled_at_any_moment_hides_nothing(
 ) -> None:
     for moment in range(LAST_MOMENT):
         scenario = Scenario(framing, script, cut_at=moment, cut_loses=loses, away_s=away_s)
+        if check(scenario).moments <= moment:
+            break
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("kind", ["refund", "reversal"])
+@pytest.mark.parametrize("loses", [False, True])
+def test_money_on_its_way_back_is_found_out_too(
+    framing: str, kind: Literal["refund", "reversal"], loses: bool
+) -> None:
+    for moment in range(LAST_MOMENT):
+        scenario = Scenario(framing, "approve", kind, cut_at=moment, cut_loses=loses)
         if check(scenario).moments <= moment:
             break
 
@@ -125,6 +140,6 @@ moments = st.none() | st.integers(0, LAST_MOMENT)
         crash_at=moments,
     )
 )
-@example(Scenario("tcp", "approve", "duplicate_frame", cut_at=7, cancel_at=6))
+@example(Scenario("tcp", "approve", fault="duplicate_frame", cut_at=7, cancel_at=6))
 def test_all_of_it_at_once_hides_nothing_either(scenario: Scenario) -> None:
     check(scenario)
