@@ -15,7 +15,7 @@ from control_plane.config import Settings
 from control_plane.db.scope import Scope
 from control_plane.devices import enrollment, queries, service
 from control_plane.devices.queries import DeviceFilter
-from control_plane.errors import DomainError, NotFound
+from control_plane.errors import DomainError, NotFound, RequestRefused
 from control_plane.parts import Parts
 
 _EXAMPLE = """\
@@ -122,9 +122,10 @@ def _location(db: Session, wanted: str) -> tuple[str, str]:
     return found[0].merchant_id, found[0].id
 
 
-class _SeveralLocations(DomainError):
+class _SeveralLocations(RequestRefused):
     """A name that several merchants use."""
 
+    code = "several_locations"
     message = "Several locations are called {name}. Give the id of the one that you mean."
 
 
