@@ -100,13 +100,15 @@ def test_the_help_of_each_command_shows_an_example(omnitill: Omnitill, name: str
     assert f"omnitill {name}" in shown.stdout.partition("Example:")[2]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(150)
 def test_from_an_empty_folder_to_a_signed_in_owner(omnitill: Omnitill) -> None:
     port = free_port()
     added = omnitill.add_ada()
     server = omnitill.start("serve", "--port", str(port))
     try:
         url = f"http://127.0.0.1:{port}"
-        eventually(lambda: is_ready(url), deadline_s=20)
+        eventually(lambda: is_ready(url), deadline_s=100)
         with httpx2.Client(base_url=url) as browser:
             credentials = {"email": "ada@example.com", "password": PASSWORD}
             browser.post("/v1/sign-in", json=credentials).raise_for_status()
