@@ -315,7 +315,6 @@ class ZvtTerminal:
 
     def _drop(self) -> None:
         self._is_connected = False
-        self._is_orphaned = self._is_tcp
         self._wants_disconnect = True
 
     def _restart(self) -> None:

@@ -528,6 +528,24 @@ def test_a_command_of_which_nothing_left_was_not_begun(desk: Desk) -> None:
     assert desk.host.outgoing() == b""
 
 
+@pytest.mark.parametrize("waits", [True, False], ids=["behind an answer", "alone"])
+def test_a_deaf_terminal_fails_a_command_that_never_left_and_loses_one_that_did(
+    config: ZvtConfig, waits: bool
+) -> None:
+    desk = Desk(config, "serial")
+    desk.hear(encode_frame(bytes.fromhex("04ff0117")).hex() if waits else "")
+    desk.start(PURCHASE)
+
+    events: list[ReaderEvent] = []
+    for _ in range(3):
+        events += desk.wait(5)
+        desk.host.outgoing()
+
+    outcomes = [event.outcome for event in events if isinstance(event, Finished)]
+    assert outcomes == [Outcome.FAILED if waits else Outcome.LOST]
+    assert desk.host.wants_reconnect()
+
+
 @pytest.mark.parametrize(
     "said", [[], [OK], [OK, "04ff010a"], [OK, RESULT], [OK, RESULT, "06d1024041"]]
 )
