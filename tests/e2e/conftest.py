@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.browser import NewContext, note_troubles
 from tests.support.programs import program
 from tests.web.live_site import LiveSite, live_site
 
+# A page that is waited for has this long, on a machine that does other things besides.
+expect.set_options(timeout=15_000)
 SCREENSHOTS = Path("test-results")
 FLAGS = [
     "--no-sandbox",

@@ -17,7 +17,10 @@ from tests.web.live_site import LiveSite
 
 @pytest.fixture
 def it_page(site: LiveSite, context: BrowserContext) -> Page:
-    """A page of somebody in IT."""
+    """A page of somebody in IT; all is well in the shop."""
+    site.shop.set_online(True)
+    for name in ("Counter 1", "Counter 2"):
+        site.shop.set_reader(name, "ready")
     site.sign_in(context, Role.IT)
     return context.new_page()
 

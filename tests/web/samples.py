@@ -496,6 +496,7 @@ SAMPLES: dict[str, Sample] = {
         {
             "sale": SALES[0],
             "receipt": RECEIPT,
+            "shop_copy": "* SHOP COPY *\nCARD PAYMENT",
             "reason": None,
             "evidence": "",
             "explanation": "",
@@ -510,6 +511,7 @@ SAMPLES: dict[str, Sample] = {
         {
             "sale": SALES[3],
             "receipt": None,
+            "shop_copy": "",
             "reason": words.reason_for("declined", 51),
             "evidence": words.EVIDENCE["recall"],
             "explanation": "The last receipt of the reader shows no approval.",
