@@ -43,6 +43,16 @@ class ReaderSuspended(Conflict):
     )
 
 
+class ReaderCannot(Conflict):
+    """Its model has no such thing."""
+
+    code = "reader_cannot"
+    message = (
+        "{reader} is of a model that has no {capability}. "
+        "Pick another reader, or give the money back another way."
+    )
+
+
 class AmountRefused(RequestRefused):
     """No reader can take this amount, or it looks like a slip of the finger."""
 

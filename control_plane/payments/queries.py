@@ -54,6 +54,7 @@ class ReaderForPayment:
     device_is_online: bool
     state: str
     is_gone: bool
+    profile: str
 
 
 def reader_for_payment(db: Transaction, scope: Scope, reader_id: str) -> ReaderForPayment:
@@ -69,6 +70,7 @@ def reader_for_payment(db: Transaction, scope: Scope, reader_id: str) -> ReaderF
             DEVICES.c.is_online,
             READERS.c.state,
             READERS.c.gone_at.is_not(None).label("is_gone"),
+            READERS.c.profile,
         )
         .join_from(READERS, DEVICES, DEVICES.c.id == READERS.c.device_id)
         .where(READERS.c.id == reader_id, *scope.conditions(READERS))

@@ -15,7 +15,7 @@ from control_plane.audit.service import record
 from control_plane.audit.tags import AuditTag
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import insert
-from control_plane.payments import queries, timeline
+from control_plane.payments import capabilities, queries, timeline
 from control_plane.payments.commands import issue_command, withdraw_command
 from control_plane.payments.errors import (
     AmountRefused,
@@ -61,8 +61,8 @@ class StartSession:
 def start_session(db: Transaction, caller: Caller, wish: StartSession) -> SessionView:
     """Begin a payment on a reader.
 
-    Raises NotFound, AmountRefused, ReaderSuspended, ReaderOffline, ReaderNotReady, and ReaderBusy when another
-    session has the reader; then nothing was sent to anybody.
+    Raises NotFound, AmountRefused, ReaderSuspended, ReaderOffline, ReaderNotReady, ReaderCannot, and ReaderBusy when
+    another session has the reader; then nothing was sent to anybody.
     """
     is_refund = wish.kind == "refund"
     caller.must(
@@ -71,6 +71,8 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
     _check_amount(wish.amount)
     reader = queries.reader_for_payment(db, caller.scope, wish.reader_id)
     _check_reader(reader)
+    if is_refund:
+        capabilities.require(reader, "refund")
     session_id = new_id("ts")
     reference, note = redact_card_numbers(wish.reference), redact_card_numbers(wish.note)
     body = StartPayment(
@@ -110,6 +112,7 @@ def start_reversal(db: Transaction, caller: Caller, session_id: str) -> SessionV
         raise NotReversible(session_id=sale.id, reason=reason)
     reader = queries.reader_for_payment(db, caller.scope, sale.reader_id)
     _check_reader(reader)
+    capabilities.require(reader, "reversal")
     body = ReversePayment(
         session_id=new_id("ts"),
         original_session_id=sale.id,
