@@ -245,7 +245,7 @@ class Intake:
             outcome = self._attempt(messages, fit=fit)
             if not isinstance(outcome, Exception):
                 return outcome
-            if trouble_of(outcome) is Trouble.DATA:
+            if trouble_of(outcome) is not Trouble.CONFLICT:
                 return self._divide(messages, outcome, fit=fit)
             self._careful = _CAREFUL_BATCHES
         # Somebody else takes in the same streams all the time; nothing is wrong with the messages.
@@ -258,7 +258,7 @@ class Intake:
         fit: bool,
         spoil: Callable[[_Batch], _Batch] | None = None,
     ) -> list[Answer] | Exception:
-        """One transaction; the error when it was undone by data or a conflict. Raises IntakeAway."""
+        """One transaction; the error when it was undone by anything but a database that is away. Raises IntakeAway."""
         self._careful = max(0, self._careful - 1)
         batch: _Batch | None = None
         try:
@@ -270,25 +270,26 @@ class Intake:
         except Exception as error:
             if batch is not None:
                 self._forget(batch)
-            match trouble_of(error):
-                case Trouble.AWAY:
-                    raise IntakeAway from error
-                case None:
-                    raise
-                case _:
-                    return error
+            if trouble_of(error) is Trouble.AWAY:
+                raise IntakeAway from error
+            return error
         self._count(batch, work)
         self._remember(batch)
         return answers
 
     def _divide(self, messages: Sequence[Uplink], error: Exception, *, fit: bool) -> list[Answer]:
-        """Find the message that the database does not take; the others must not wait for it."""
+        """Find the message that the database, or our own code, does not take; the others must not wait for it."""
         if len(messages) > 1:
             half = len(messages) // 2
             return [
                 *self._take_in(messages[:half], fit=fit),
                 *self._take_in(messages[half:], fit=fit),
             ]
+        if trouble_of(error) is None:
+            # A mistake of ours, not of the message: it stays in the device's outbox until we can take it in.
+            log.error("message_not_taken_in", device_id=messages[0].device_id, exc_info=error)
+            metrics.MESSAGES.labels("failed").inc()
+            return []
         if not fit:
             return self._take_in(messages, fit=True)
         reason = f"not storable: {str(error).splitlines()[0][:300]}"

@@ -6,7 +6,7 @@ import sqlite3
 from enum import Enum, auto
 
 import psycopg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
@@ -40,7 +40,7 @@ def trouble_of(error: BaseException) -> Trouble | None:
             return Trouble.DATA
         case OverflowError() | UnicodeEncodeError():
             return Trouble.DATA
-        case psycopg.Error() | sqlite3.Error() | PoolTimeout():
+        case psycopg.Error() | sqlite3.Error() | PoolTimeout() | PendingRollbackError():
             return Trouble.AWAY
         case _:
             return None

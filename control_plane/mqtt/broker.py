@@ -80,6 +80,8 @@ class Broker(Protocol):
 class Clients:
     """Connects services of ours, and stand-ins for devices, to a broker."""
 
+    client: type[WireClient] = WireClient
+
     def __init__(self, authority: Authority, address: BrokerAddress) -> None:
         self._authority = authority
         self.address = address
@@ -99,7 +101,7 @@ class Clients:
         keepalive_s: int = 30,
     ) -> WireClient:
         """A connection under this name; with a new certificate unless one is given. Raises WireError."""
-        return WireClient(
+        return self.client(
             self.address.host,
             self.address.port,
             client_id=name,

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
@@ -91,8 +89,11 @@ class Gateway:
                 self._converse()
             except WireError as error:
                 log.warning("gateway_disconnected", cell=self._cell, reason=str(error))
-            except (DBAPIError, PoolTimeout) as error:
+            except SQLAlchemyError as error:
                 log.warning("gateway_without_database", reason=str(error).splitlines()[0])
+            except Exception:
+                # Nothing may end this thread: commands would never reach a device again.
+                log.exception("gateway_failed", cell=self._cell)
             finally:
                 self._connected.clear()
                 if self._client is not None:
@@ -150,9 +151,12 @@ class Gateway:
                 self._send_configs(client)
             except WireError as error:
                 log.warning("downlink_not_sent", reason=str(error))
-            except (DBAPIError, PoolTimeout) as error:
+            except SQLAlchemyError as error:
                 log.warning("gateway_without_database", reason=str(error).splitlines()[0])
-                time.sleep(0.2)
+                self._stopping.wait(0.2)
+            except Exception:
+                log.exception("gateway_failed", cell=self._cell)
+                self._stopping.wait(1.0)
 
     def _send_commands(self, client: WireClient) -> None:
         with self._database.reading_connection() as db:

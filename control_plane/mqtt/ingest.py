@@ -15,8 +15,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
@@ -96,25 +95,21 @@ class IngestService:
         return self._connected.is_set()
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                if not self._leadership.is_mine():
-                    self._stopping.wait(1.0)
-                    continue
-                try:
+        while not self._stopping.is_set():
+            try:
+                if self._leadership.is_mine():
                     self._serve()
-                except WireError as error:
-                    log.warning("ingest_disconnected", cell=self._cell, reason=str(error))
-                except (DBAPIError, PoolTimeout, IntakeAway) as error:
-                    log.warning("ingest_without_database", reason=str(error).splitlines()[0])
-                finally:
-                    self._connected.clear()
-                self._stopping.wait(random.uniform(0.2, 1.0))  # noqa: S311 - only spreads reconnects
-        except Exception:
-            log.exception("ingest_failed", cell=self._cell)
-            raise
-        finally:
-            self._leadership.give_up()
+            except WireError as error:
+                log.warning("ingest_disconnected", cell=self._cell, reason=str(error))
+            except (SQLAlchemyError, IntakeAway) as error:
+                log.warning("ingest_without_database", reason=str(error).splitlines()[0])
+            except Exception:
+                # Nothing may end this thread: devices would wait for ever.
+                log.exception("ingest_failed", cell=self._cell)
+            finally:
+                self._connected.clear()
+            self._stopping.wait(random.uniform(0.2, 1.0))  # noqa: S311 - only spreads reconnects
+        self._leadership.give_up()
 
     def _serve(self) -> None:
         clients = self._clients()

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
@@ -146,12 +145,16 @@ class BrokerKeeper:
                 elif is_asked or time.monotonic() - looked > _LOOK_S:
                     looked = time.monotonic()
                     self.look_now()
-            except (DBAPIError, PoolTimeout) as error:
+            except SQLAlchemyError as error:
                 log.warning("broker_access_not_read", reason=str(error).splitlines()[0])
             except BrokerDown as error:
                 log.warning("broker_not_back", reason=str(error))
                 self._stopping.wait(pause)
                 pause = min(30.0, pause * 2)
+            except Exception:
+                # Nothing may end this thread: a revoked device would stay connected.
+                log.exception("broker_keeper_failed")
+                self._stopping.wait(pause)
 
     def _access(self) -> Access:
         with self._database.reading_connection() as db:
