@@ -246,6 +246,7 @@ class ActedShop:
             if self._pause() or body.session_id in self._cancelled:
                 break
             self._step(body.session_id, step)
+        self._pause()
         match cents:
             case _ if body.session_id in self._cancelled:
                 self.decide(body, outcome="cancelled", result_code=108)
