@@ -30,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
         example="""
 omnitill-agent simulate zvt --tcp 127.0.0.1:20007
 omnitill-agent simulate zvt --pty /tmp/ttyPOS --state /tmp/pos.json --control 127.0.0.1:0
-omnitill-agent simulate zvt --tcp 127.0.0.1:20007 --fault nak:3 bad_crc:0.05 --decline 51""",
+omnitill-agent simulate zvt --tcp 127.0.0.1:20007 --fault nak:3 bad_crc:0.05 --decline 33""",
         notes=f"""Without --script or --decline the last two digits of the amount choose what happens:
 {amounts}
   others are approved, contactless
@@ -62,7 +62,9 @@ Exit code: 0 when told to stop (Ctrl-C, SIGTERM), 1 when the port or path is tak
     story = parser.add_mutually_exclusive_group()
     story.add_argument("--script", metavar="STORY", help="the story of every payment")
     story.add_argument(
-        "--decline", metavar="CODE", help="decline every payment with this code, such as 05"
+        "--decline",
+        metavar="CODE",
+        help="decline every payment with this result code, in hex as on the line: 05, or 33 for the bank's 51",
     )
     parser.add_argument(
         "--state", metavar="FILE", help="remember receipts and totals here, through kill -9 too"

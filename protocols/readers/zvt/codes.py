@@ -272,7 +272,8 @@ _STEPS: Final[Mapping[int, Step]] = {
 def result_text(code: int) -> str:
     """Meaning of a result code (BMP 27, 06 1E, 84 xx)."""
     if code in _HOST_RESULTS:
-        return f"declined by the authorisation system with {code:02X}"
+        # On the line a binary number; the bank's answer (ISO 8583, field 39) is its two decimal digits.
+        return f"declined by the authorisation system with {code:02d}"
     return RESULTS.get(code, f"unknown result {code:02X}")
 
 

@@ -46,7 +46,7 @@ def test_every_code_of_the_sheet_has_a_text() -> None:
 
 def test_unknown_codes_stay_numbers() -> None:
     assert codes.result_text(0xEF) == "unknown result EF"
-    assert codes.result_text(0x51) == "declined by the authorisation system with 51"
+    assert codes.result_text(0x33) == "declined by the authorisation system with 51"
     assert codes.intermediate_text(0x99) == "unknown status 99"
     assert codes.terminal_status_text(0x77) == "unknown status 77"
     assert codes.card_type_text(0xEE) == "card type 238"
