@@ -267,6 +267,45 @@ def test_the_till_remembers_its_reader(site: LiveSite, till: Page) -> None:
     expect(till.locator("input[name=reader]:checked")).to_have_attribute("value", "rd_00000002")
 
 
+def test_a_new_till_charges_on_the_first_reader_that_is_ready(site: LiveSite, till: Page) -> None:
+    site.shop.set_reader("Counter 1", "disconnected")
+    till.reload()
+    expect(till.locator("input[name=reader]:checked")).to_have_attribute("value", "rd_00000002")
+
+    till.keyboard.type("12.34")
+    site.shop.set_reader("Counter 1", "ready")
+    expect(till.locator("#pick-rd_00000001")).to_contain_text("Ready")
+    till.keyboard.press("Control+Enter")
+
+    expect(till.locator(".outcome .sum")).to_have_text("€12.34")
+    expect(till.locator("#till")).to_contain_text("Counter 2")
+
+
+@pytest.mark.parametrize(
+    ("locale", "sentence"), [("en-GB", "Choose a reader."), ("fr-FR", "Choisissez un lecteur.")]
+)
+def test_with_no_reader_ready_the_page_itself_asks_for_one(
+    site: LiveSite, new_context: NewContext, locale: str, sentence: str
+) -> None:
+    for name in ("Counter 1", "Counter 2"):
+        site.shop.set_reader(name, "disconnected")
+    before = count_sessions(site)
+    context = new_context(locale=locale)
+    site.sign_in(context, Role.CASHIER)
+    page = context.new_page()
+    page.goto(f"{site.address}/pos?new=1")
+
+    page.keyboard.type("12.34")
+    expect(page.locator("input[name=reader]:checked")).to_have_count(0)
+    page.keyboard.press("Control+Enter")
+
+    expect(page.locator("#reader-why")).to_have_text(sentence)
+    expect(page.locator("input[value=rd_00000001]")).to_be_focused()
+    assert count_sessions(site) == before
+    for name in ("Counter 1", "Counter 2"):
+        site.shop.set_reader(name, "ready")
+
+
 def test_the_page_works_without_scripts(site: LiveSite, new_context: NewContext) -> None:
     context = new_context(java_script_enabled=False)
     site.sign_in(context, Role.CASHIER)

@@ -154,11 +154,15 @@ async def live(
     caller: Watching,
     parts: App,
     session: Annotated[str | None, Query(max_length=64)] = None,
+    reader: Annotated[str, Query(max_length=64)] = "",
 ) -> AsyncIterator[ServerSentEvent]:
-    """What changes on the page: the session, or the readers of the form; and the recent sales."""
+    """What changes on the page: the session, or the readers of the form; and the recent sales.
+
+    ``reader`` is the one that the form came with: an update never moves the choice under somebody's hand.
+    """
     topics = [sessions_topic(caller.merchant_id), readers_topic(caller.merchant_id)]
     urgent = [session_topic(session)] if session else []
-    render = partial(_fragments, parts, request, caller, session)
+    render = partial(_fragments, parts, request, caller, session, reader)
     async for event in follow(parts.live, [*topics, *urgent], render, urgent=urgent):
         yield event
 
@@ -224,11 +228,12 @@ def _start(db: Transaction, caller: Caller, wish: Filled) -> str:
 
 
 def _problems(visit: Visit, wish: Filled, refused: DomainError | MoneyMismatch) -> dict[str, str]:
+    no_reader = {} if wish.reader else {"reader": visit.say(N_("Choose a reader."))}
     match refused:
         case MoneyMismatch():
-            return {"amount": visit.say(N_("Write the amount like 12.34."))}
+            return {"amount": visit.say(N_("Write the amount like 12.34.")), **no_reader}
         case AmountRefused():
-            return {"amount": visit.explain(refused)}
+            return {"amount": visit.explain(refused), **no_reader}
         case ReaderBusy():
             text = N_(
                 "Another payment is running on %(reader)s. Wait for it, or pick another reader."
@@ -239,15 +244,15 @@ def _problems(visit: Visit, wish: Filled, refused: DomainError | MoneyMismatch) 
                 "This form was already sent. Look at Recent sales, then charge again if it is another sale."
             )
             return {"form": visit.say(text)}
-        case NotFound() if not wish.reader:
-            return {"reader": visit.say(N_("Pick a reader."))}
+        case NotFound() if no_reader:
+            return no_reader
         case _:
             place = "reader" if "reader_id" in refused.facts else "form"
             return {place: visit.explain(refused)}
 
 
 def _fragments(
-    parts: Parts, request: Request, caller: Caller, session_id: str | None
+    parts: Parts, request: Request, caller: Caller, session_id: str | None, reader_id: str
 ) -> Mapping[str, str]:
     site: Site = site_of(request)
     with parts.database.reading() as db:
@@ -256,7 +261,7 @@ def _fragments(
             "#recent": site.fragment(visit, "pos/_recent.html", sales=recent_sales(db, visit))
         }
         if session_id is None:
-            form = _empty_form(db, visit, request.cookies.get(READER_COOKIE, ""))
+            form = replace(_empty_form(db, visit, reader_id), reader_id=reader_id)
             fragments["#readers"] = site.fragment(visit, "pos/_readers.html", form=form)
         else:
             panel = _panel(db, visit, session_id)
@@ -267,11 +272,8 @@ def _fragments(
 def _empty_form(db: Transaction, visit: Visit, reader_id: str) -> TillForm:
     rows = devices.readers(db, visit.caller.scope, devices.ReaderFilter(), limit=_MOST_READERS)
     readers = _in_order([present.reader_choice(row, visit.places) for row in rows], reader_id)
-    known = {reader.id for reader in readers}
-    if reader_id not in known:
-        # Only one that works is chosen for somebody; with several the cashier says which.
-        ready = [reader.id for reader in readers if reader.is_ready]
-        reader_id = ready[0] if len(ready) == 1 else ""
+    if reader_id not in {reader.id for reader in readers}:
+        reader_id = next((reader.id for reader in readers if reader.is_ready), "")
     currencies = [visit.currency, *(code for code in _COMMON if code != visit.currency)]
     return TillForm(
         key=new_id("form"),
