@@ -63,6 +63,16 @@ def test_what_a_role_may_not_see_is_not_in_its_navigation(
     assert offered == allowed & {"/", "/pos", "/transactions", "/readers", "/team", "/activity"}
 
 
+@pytest.mark.parametrize(("role", "is_shown"), [(Role.IT, False), (Role.CASHIER, True)])
+def test_the_overview_lists_sales_only_for_who_may_see_them(
+    shop: ActedShop, make: Factory, role: Role, is_shown: bool
+) -> None:
+    text = make.client_as(shop.merchant_id, role).get("/").text
+
+    assert ("Recent sales" in text) is is_shown
+    assert "Needs attention" in text
+
+
 def test_a_stranger_is_asked_to_sign_in_and_comes_back(client: TestClient, shop: ActedShop) -> None:
     answers = {path: client.get(path) for path in PAGES}
 

@@ -74,18 +74,16 @@ def overview(request: Request, caller: Annotated[Caller, SIGNED_IN], db: ReadDb)
         if caller.can(Permission.READER_VIEW)
         else []
     )
-    recent = None
-    if caller.can(Permission.PAYMENT_SESSION_VIEW):
-        recent = recent_sales(db, visit)
+    sees_sales = caller.can(Permission.TRANSACTION_VIEW)
     return site.page(
         visit,
         "overview.html",
         greeting=_greeting(visit),
         today=visit.today(),
-        sales=_day(db, visit) if caller.can(Permission.TRANSACTION_VIEW) else None,
+        sales=_day(db, visit) if sees_sales else None,
         attention=_attention(db, visit, readers),
         reader_counts=_counts(readers),
-        recent=recent,
+        recent=recent_sales(db, visit) if sees_sales else None,
     )
 
 
