@@ -42,6 +42,7 @@ _BRANDS: Final = {
     "v pay": "V PAY",
 }
 _LAST_DIGITS: Final = 4
+_ANY_MAKER: Final = "any"
 
 
 def card(brand: str | None, masked: str | None) -> str:
@@ -115,7 +116,7 @@ def reader_row(row: Row[Any], places: Mapping[str, str]) -> ReaderRow:
         href=f"/readers/{row.id}",
         name=row.name,
         place=places.get(row.location_id, ""),
-        model=" ".join(part for part in (row.vendor, row.model) if part),
+        model=maker_and_model(row.vendor, row.model),
         reach=reach(row.device_is_online, row.device_last_seen_at),
         sync=sync(row.device_reported, row.desired_hash),
         health=row.state if row.device_is_online else "unknown",
@@ -125,6 +126,11 @@ def reader_row(row: Row[Any], places: Mapping[str, str]) -> ReaderRow:
         software=row.software_version or "",
         last_seen=row.device_last_seen_at,
     )
+
+
+def maker_and_model(vendor: str | None, model: str | None) -> str:
+    """`CCV Base Next`. A profile for readers of whatever maker says `any`, which is no name."""
+    return " ".join(part for part in (vendor if vendor != _ANY_MAKER else None, model) if part)
 
 
 def reach(is_online: bool, last_seen: datetime | None) -> str:
