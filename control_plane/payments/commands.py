@@ -50,6 +50,22 @@ DEFAULT_TTL: Final = timedelta(seconds=60)
 _RESEND_S: Final = (1.5, 3.0, 6.0, 12.0)
 
 _SPEAKING: Final = sorted(state for state in DeviceState if state.may_speak)
+# Prepared, because putting a statement together costs as much as running it.
+_ISSUE: Final = insert(COMMANDS)
+_CLAIM: Final = (
+    update(COMMANDS)
+    .where(
+        COMMANDS.c.id == bindparam("command"),
+        COMMANDS.c.state == CommandState.ISSUED,
+        COMMANDS.c.expires_at > bindparam("now"),
+        exists(
+            select(DEVICES.c.id).where(
+                DEVICES.c.id == bindparam("device"), DEVICES.c.state.in_(_SPEAKING)
+            )
+        ),
+    )
+    .values(state=CommandState.CLAIMED, next_send_at=None)
+)
 _CLAIMED_KINDS: Final = frozenset(str(kind.__struct_config__.tag) for kind in CLAIMED)
 
 Refusal = Literal["expired", "cancelled", "already_claimed"]
@@ -87,24 +103,25 @@ def issue_command(
     command_id = command_id or new_id("cmd")
     written: dict[str, Any] = msgspec.to_builtins(body)
     db.execute(
-        insert(COMMANDS).values(
-            id=command_id,
-            merchant_id=merchant_id,
-            device_id=device_id,
-            reader_id=reader_id,
-            session_id=session_id,
-            kind=written["kind"],
-            body=written,
-            state=CommandState.ISSUED,
-            issued_by=issued_by,
-            issued_at=now,
-            expires_at=now + ttl,
-            attempts=0,
-            next_send_at=now,
-            result_code="",
-            result_text="",
-            output={},
-        )
+        _ISSUE,
+        {
+            "id": command_id,
+            "merchant_id": merchant_id,
+            "device_id": device_id,
+            "reader_id": reader_id,
+            "session_id": session_id,
+            "kind": written["kind"],
+            "body": written,
+            "state": CommandState.ISSUED,
+            "issued_by": issued_by,
+            "issued_at": now,
+            "expires_at": now + ttl,
+            "attempts": 0,
+            "next_send_at": now,
+            "result_code": "",
+            "result_text": "",
+            "output": {},
+        },
     )
     live.publish(db, WAKE_TOPIC, {"device_id": device_id}, key=device_id)
     return command_id
@@ -159,24 +176,15 @@ def claim_command(
     lease_until = min(now + LEASE, row.expires_at)
     won = changed(
         db,
-        update(COMMANDS)
-        .where(
-            COMMANDS.c.id == command_id,
-            COMMANDS.c.state == CommandState.ISSUED,
-            COMMANDS.c.expires_at > now,
-            exists(
-                select(DEVICES.c.id).where(
-                    DEVICES.c.id == device_id, DEVICES.c.state.in_(_SPEAKING)
-                )
-            ),
-        )
-        .values(
-            state=CommandState.CLAIMED,
-            nonce=nonce,
-            claimed_at=now,
-            lease_until=lease_until,
-            next_send_at=None,
-        ),
+        _CLAIM,
+        {
+            "command": command_id,
+            "device": device_id,
+            "now": now,
+            "nonce": nonce,
+            "claimed_at": now,
+            "lease_until": lease_until,
+        },
     )
     if won:
         if row.session_id is not None:

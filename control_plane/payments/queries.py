@@ -7,7 +7,19 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ARRAY, ColumnElement, Row, Select, String, any_, func, literal, select, text
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Row,
+    Select,
+    String,
+    any_,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+)
 
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
@@ -32,6 +44,27 @@ _SESSION_COLUMNS: Final = [
 _SESSION_VIEWS: Final = select(*_SESSION_COLUMNS).select_from(
     SESSIONS.outerjoin(READERS, READERS.c.id == SESSIONS.c.reader_id)
 )
+# Prepared, because putting a statement together costs as much as running it.
+_SESSION: Final = _SESSION_VIEWS.where(
+    SESSIONS.c.id == bindparam("session"), SESSIONS.c.merchant_id == bindparam("merchant")
+)
+_READER_FOR_PAYMENT: Final = (
+    select(
+        READERS.c.id,
+        READERS.c.name,
+        READERS.c.merchant_id,
+        READERS.c.location_id,
+        READERS.c.device_id,
+        DEVICES.c.state.label("device_state"),
+        DEVICES.c.is_online,
+        READERS.c.state,
+        READERS.c.gone_at.is_not(None).label("is_gone"),
+        READERS.c.profile,
+    )
+    .join_from(READERS, DEVICES, DEVICES.c.id == READERS.c.device_id)
+    .where(READERS.c.id == bindparam("reader"), READERS.c.merchant_id == bindparam("merchant"))
+)
+_COMMAND: Final = select(COMMANDS).where(COMMANDS.c.id == bindparam("command"))
 _STEP_VIEWS: Final = select(*(STEPS.c[one.name] for one in fields(StepView)))
 _COMMAND_VIEWS: Final = select(*(COMMANDS.c[one.name] for one in fields(CommandView)))
 
@@ -60,22 +93,9 @@ class ReaderForPayment:
 def reader_for_payment(db: Transaction, scope: Scope, reader_id: str) -> ReaderForPayment:
     """Raises NotFound for a reader that is not within the scope."""
     found = db.execute(
-        select(
-            READERS.c.id,
-            READERS.c.name,
-            READERS.c.merchant_id,
-            READERS.c.location_id,
-            READERS.c.device_id,
-            DEVICES.c.state.label("device_state"),
-            DEVICES.c.is_online,
-            READERS.c.state,
-            READERS.c.gone_at.is_not(None).label("is_gone"),
-            READERS.c.profile,
-        )
-        .join_from(READERS, DEVICES, DEVICES.c.id == READERS.c.device_id)
-        .where(READERS.c.id == reader_id, *scope.conditions(READERS))
+        _READER_FOR_PAYMENT, {"reader": reader_id, "merchant": scope.merchant_id}
     ).one_or_none()
-    if found is None:
+    if found is None or not scope.covers(found.location_id):
         raise NotFound("reader", reader_id)
     return ReaderForPayment(*found)
 
@@ -83,9 +103,9 @@ def reader_for_payment(db: Transaction, scope: Scope, reader_id: str) -> ReaderF
 def session(db: Transaction, scope: Scope, session_id: str) -> SessionView:
     """Raises NotFound for a session that is not within the scope."""
     found = db.execute(
-        _SESSION_VIEWS.where(SESSIONS.c.id == session_id, *scope.conditions(SESSIONS))
+        _SESSION, {"session": session_id, "merchant": scope.merchant_id}
     ).one_or_none()
-    if found is None:
+    if found is None or not scope.covers(found.location_id):
         raise NotFound("payment session", session_id)
     return session_view(found)
 
@@ -193,7 +213,7 @@ def lock_sessions(db: Transaction, session_ids: Collection[str]) -> dict[str, Fo
 
 def start_command(db: Transaction, command_id: str) -> Found | None:
     """A command by its id, whosesoever it is."""
-    return db.execute(select(COMMANDS).where(COMMANDS.c.id == command_id)).one_or_none()
+    return db.execute(_COMMAND, {"command": command_id}).one_or_none()
 
 
 def lock_commands(db: Transaction, command_ids: Collection[str]) -> dict[str, Found]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from control_plane import events
 from control_plane.accounts.caller import Caller
@@ -14,7 +15,7 @@ from control_plane.accounts.permissions import Permission
 from control_plane.audit.service import record
 from control_plane.audit.tags import AuditTag
 from control_plane.db.unit_of_work import Transaction, context_of
-from control_plane.db.upsert import insert
+from control_plane.db.upsert import is_postgres
 from control_plane.payments import capabilities, queries, timeline
 from control_plane.payments.commands import issue_command, withdraw_command
 from control_plane.payments.errors import (
@@ -42,6 +43,21 @@ from protocols.session import SessionEvent, SessionState, advance
 START_TTL: Final = timedelta(seconds=10)
 #: A million units: more than that, in one tap, is a slip of the finger.
 _MOST_UNITS: Final = 1_000_000
+#: What a session does not know when it begins.
+_UNDECIDED: Final[dict[str, Any]] = {
+    **dict.fromkeys(one.name for one in fields(SessionView) if one.name != "reader_name"),
+    "state": SessionState.CREATED,
+    "explanation": "",
+    "result_text": "",
+    "late_result": False,
+}
+# Prepared, because putting a statement together costs as much as running it.
+_TAKE_ON_POSTGRES, _TAKE_ON_SQLITE = (
+    insert(SESSIONS)
+    .on_conflict_do_nothing(index_elements=["reader_id"], index_where=text(HOLDS_READER))
+    .returning(SESSIONS.c.id)
+    for insert in (postgresql.insert, sqlite.insert)
+)
 _READY: Final = frozenset({"ready", "busy"})
 _OFFLINE: Final = frozenset({"disconnected"})
 
@@ -179,7 +195,9 @@ def _start(
     original_transaction_id: str | None = None,
 ) -> SessionView:
     now = context_of(db).clock.now()
-    values: dict[str, Any] = {
+    command_id = new_id("cmd")
+    begun: dict[str, Any] = {
+        **_UNDECIDED,
         "id": body.session_id,
         "merchant_id": reader.merchant_id,
         "location_id": reader.location_id,
@@ -193,19 +211,15 @@ def _start(
         "reference": reference,
         "note": note,
         "card_timeout_s": card_timeout_s,
-        "state": SessionState.CREATED,
         "state_since": now,
+        "command_id": command_id,
         "expires_at": now + START_TTL,
         "last_heard_at": now,
         "original_session_id": original_session_id,
         "original_transaction_id": original_transaction_id,
-        "explanation": "",
-        "result_text": "",
-        "late_result": False,
         "created_at": now,
     }
-    command_id = new_id("cmd")
-    _take_reader(db, reader, {**values, "command_id": command_id, "holds_reader": True})
+    _take_reader(db, reader, {**begun, "holds_reader": True})
     issue_command(
         db,
         merchant_id=reader.merchant_id,
@@ -225,7 +239,7 @@ def _start(
             kind=StepKind.CREATED, state=SessionState.CREATED, at=now, actor_name=caller.name
         ),
     )
-    view = queries.session(db, caller.scope, body.session_id)
+    view = SessionView(**begun, reader_name=reader.name)
     record(
         db,
         reader.merchant_id,
@@ -244,14 +258,9 @@ def _start(
 
 
 def _take_reader(db: Transaction, reader: ReaderForPayment, values: dict[str, Any]) -> None:
-    statement = (
-        insert(db, SESSIONS)
-        .values(values)
-        .on_conflict_do_nothing(index_elements=["reader_id"], index_where=text(HOLDS_READER))
-        .returning(SESSIONS.c.id)
-    )
+    statement = _TAKE_ON_POSTGRES if is_postgres(db) else _TAKE_ON_SQLITE
     # The holder may let go between the two statements; then the reader is free after all.
-    while db.execute(statement).first() is None:
+    while db.execute(statement, values).first() is None:
         holder = queries.session_on_reader(db, reader.id)
         if holder is not None:
             raise ReaderBusy(reader=reader.name, reader_id=reader.id, session_id=holder)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import insert, update
+from sqlalchemy import bindparam, insert, update
 
 from control_plane import live
 from control_plane.db.unit_of_work import Transaction
@@ -18,6 +18,12 @@ from control_plane.db.upsert import changed
 from control_plane.payments.lifecycle import StepKind
 from control_plane.payments.models import SESSIONS, STEPS
 from protocols.session import SessionState
+
+_APPEND: Final = insert(STEPS)
+#: Sets the columns that are given with it.
+_MOVE: Final = update(SESSIONS).where(
+    SESSIONS.c.id == bindparam("session"), SESSIONS.c.state == bindparam("before")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +53,21 @@ def write(db: Transaction, session_id: str, merchant_id: str, *lines: Line) -> N
     """Append to a timeline, and tell who watches."""
     if not lines:
         return
-    db.execute(
-        insert(STEPS),
-        [
-            {
-                "merchant_id": merchant_id,
-                "session_id": session_id,
-                "at": line.at,
-                "kind": line.kind,
-                "state": line.state,
-                "text": line.text,
-                "code": line.code,
-                "remaining_ms": line.remaining_ms,
-                "actor_name": line.actor_name,
-            }
-            for line in lines
-        ],
-    )
+    rows = [
+        {
+            "merchant_id": merchant_id,
+            "session_id": session_id,
+            "at": line.at,
+            "kind": line.kind,
+            "state": line.state,
+            "text": line.text,
+            "code": line.code,
+            "remaining_ms": line.remaining_ms,
+            "actor_name": line.actor_name,
+        }
+        for line in lines
+    ]
+    db.execute(_APPEND, rows if len(rows) > 1 else rows[0])
     for line in lines:
         live.publish(
             db, session_topic(session_id), {"kind": line.kind.value, "state": line.state.value}
@@ -91,9 +95,4 @@ def move(
         values |= {"state": after, "state_since": at}
     if after.is_final:
         values |= {"decided_at": at, "holds_reader": False}
-    statement = (
-        update(SESSIONS)
-        .where(SESSIONS.c.id == session_id, SESSIONS.c.state == before)
-        .values(**values)
-    )
-    return changed(db, statement) == 1
+    return changed(db, _MOVE, {"session": session_id, "before": before, **values}) == 1
