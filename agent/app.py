@@ -16,11 +16,8 @@ from agent import identity as identities
 from agent.cloud import Cloud, Self, Way, new_nonce
 from agent.commands import AgentActions, Commands
 from agent.errors import AgentError
-from agent.inbox import KEPT_S as COMMANDS_KEPT_S
-from agent.inbox import forget_old as forget_old_commands
+from agent.housework import Housework
 from agent.journal import Condition, Journal, JournalDamaged, fact, set_fact
-from agent.sessions import KEPT_S as SESSIONS_KEPT_S
-from agent.sessions import forget_old as forget_old_sessions
 from agent.spool import Spool
 from agent.supervisor import Supervisor
 from agent.tap import Taps
@@ -28,14 +25,13 @@ from agent.timekeeping import DeviceTime, rfc3339
 from agent.version import VERSION
 from protocols.cloud.events import (
     DeviceEvent,
-    OutboxLevel,
     ReportedConfig,
     ReportedState,
     Telemetry,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from agent.clock import Clock
     from agent.cloud import Granted
@@ -52,9 +48,6 @@ EXIT_OK: Final = 0
 #: As of sysexits.h: the service manager is to start it again.
 EXIT_AGAIN: Final = 75
 
-_LOOK_AFTER_S: Final = 30.0
-_HOUSEWORK_S: Final = 3600.0
-_CHECK_S: Final = 86_400.0
 #: At the end, what was just written may still be sent.
 _LAST_WORDS_S: Final = 2.0
 _RENEW_AGAIN_S: Final = 3600.0
@@ -81,8 +74,6 @@ class Agent:
         self._hurry = asyncio.Event()
         self._renewing = asyncio.Lock()
         self._exit_code = EXIT_OK
-        self._had_room = True
-        self._level = OutboxLevel(pending=0, oldest_s=0)
         self.cloud = Cloud(
             self._identity,
             self._spool,
@@ -93,6 +84,9 @@ class Agent:
             on_command=self._on_command,
             way=Way(config.cloud),
             fallback_after_s=config.https_after_s,
+        )
+        self.housework = Housework(
+            self._journal, self._spool, self._time, clock, on_damage=self._start_again
         )
         self.taps = Taps(self._journal, self._spool, self._time, clock, claim=self._claim)
         self.readers = Supervisor(
@@ -113,6 +107,12 @@ class Agent:
             clock,
             AgentActions(report=self.cloud.report_now, restart=self.stop, renew=self._renew),
         )
+
+    def _start_again(self) -> None:
+        """The journal is damaged: only a new start can begin another."""
+        log.error("journal_damaged_restart")
+        self._exit_code = EXIT_AGAIN
+        self.stop()
 
     def stop(self) -> None:
         """End in order: running payments may finish. Asked a second time: at once."""
@@ -137,7 +137,7 @@ class Agent:
                         self.commands.run(),
                         self.cloud.run(),
                         self.readers.run(),
-                        self._keep_house(),
+                        self.housework.run(),
                         self._keep_certificate(),
                     )
                 ]
@@ -168,7 +168,6 @@ class Agent:
             await self._spool.record(event)
         await self.taps.recover()
         await self.commands.recover()
-        await self._update_level()
 
     async def _adopt_identity(self) -> None:
         """A journal that was written as another device cannot be continued under its numbers."""
@@ -222,7 +221,7 @@ class Agent:
             epoch=self._journal.epoch,
             config=ReportedConfig(),
             readers=self.readers.reported(),
-            outbox=self._level,
+            outbox=self.housework.level(),
             hostname=health.host_name(),
             platform=health.platform_name(),
             certificate_expires=rfc3339(member.valid_until),
@@ -238,67 +237,6 @@ class Agent:
             state_dir=self._config.state_path,
             pending=self._spool.pending,
             readers={},
-        )
-
-    # --- housework ---------------------------------------------------------------------------------------------
-
-    async def _keep_house(self) -> None:
-        """Look after disk and journal now and then."""
-        next_housework = 0.0
-        next_check = self._clock.elapsed() + _CHECK_S * random.uniform(0.1, 1)  # noqa: S311 (spreads the load)
-        while True:
-            await self._look_after_journal()
-            if self._clock.elapsed() >= next_housework:
-                next_housework = self._clock.elapsed() + _HOUSEWORK_S
-                await _suppressing_journal(self._forget_old)
-            if self._clock.elapsed() >= next_check:
-                next_check = self._clock.elapsed() + _CHECK_S
-                await self._journal.check()
-            await asyncio.sleep(_LOOK_AFTER_S)
-
-    async def _look_after_journal(self) -> None:
-        if self._journal.trouble is not None or not self._journal.has_room():
-            await self._journal.probe()
-        if isinstance(self._journal.trouble, JournalDamaged):
-            log.error("journal_damaged_restart")
-            self._exit_code = EXIT_AGAIN
-            self.stop()
-            return
-        await _suppressing_journal(self._tell_room)
-        await _suppressing_journal(self._spool.close_day)
-        await _suppressing_journal(self._update_level)
-
-    async def _tell_room(self) -> None:
-        has_room = self._journal.has_room()
-        if has_room == self._had_room:
-            return
-        free_mib = self._journal.room_bytes() // (1024 * 1024)
-        log.warning("disk_room_changed", has_room=has_room, free_mib=free_mib)
-        await self._spool.record(
-            DeviceEvent(
-                kind="disk.room" if has_room else "disk.full",
-                severity="info" if has_room else "error",
-                text="There is room on the disk again; payments are taken."
-                if has_room
-                else f"Only {free_mib} MiB are left on the device's disk. No payment is taken until there is room.",
-                facts={"free_mib": str(free_mib)},
-            )
-        )
-        self._had_room = has_room
-
-    async def _update_level(self) -> None:
-        pending, oldest_s = await self._spool.level()
-        self._level = OutboxLevel(pending=pending, oldest_s=oldest_s)
-
-    async def _forget_old(self) -> None:
-        now = int(self._time.now().timestamp())
-        while await self._spool.forget_old():
-            continue
-        await self._journal.write(
-            lambda tx: (
-                forget_old_commands(tx, now - COMMANDS_KEPT_S),
-                forget_old_sessions(tx, now - SESSIONS_KEPT_S),
-            )
         )
 
     # --- the certificate ---------------------------------------------------------------------------------------
@@ -337,12 +275,6 @@ class Agent:
             log.info("certificate_renewed", until=rfc3339(fresh.membership.valid_until))
             await self.cloud.use(fresh)
             self.cloud.state_changed()
-
-
-async def _suppressing_journal(work: Callable[[], Awaitable[object]]) -> None:
-    """Housework that the journal cannot take now is done another time; its trouble is looked after elsewhere."""
-    with contextlib.suppress(AgentError):
-        await work()
 
 
 def _about_opening(opening: Opening) -> DeviceEvent | None:

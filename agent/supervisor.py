@@ -64,7 +64,9 @@ class _Place:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     since_ts: str = ""
     seen: tuple[str, str, str] = ("", "", "")
-    told_at: float = float("-inf")
+    is_identified: bool = False
+    """Its id comes from what the reader itself said, not from its place."""
+    told_at: dict[str, float] = field(default_factory=dict)
     was_ready: bool = False
 
 
@@ -91,6 +93,8 @@ class Supervisor:
         self._clock = clock
         self._changed = changed
         self._jitter = jitter
+        # One place after the other: who is recognised here decides who may be recognised there.
+        self._identifying = asyncio.Lock()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -180,12 +184,19 @@ class Supervisor:
 
     async def _identify(self, place: _Place, identity: Identity) -> None:
         """Learn the id of who stands here. Only a change is written."""
+        async with self._identifying:
+            await self._learn_id(place, identity)
+
+    async def _learn_id(self, place: _Place, identity: Identity) -> None:
         name = place.config.name
         keys = _keys(place.profile.profile.vendor if place.profile else "", identity)
+        others = {
+            other.reader_id for other in self._places if other is not place and other.is_identified
+        }
         reader_id = await self._journal.read(lambda db: _lookup(db, name, keys))
-        if reader_id is None or reader_id != place.reader_id:
-            others = {other.reader_id for other in self._places if other is not place}
+        if reader_id is None or reader_id in others:
             reader_id = await self._journal.write(lambda tx: _resolve(tx, name, keys, others))
+        place.is_identified = bool(keys)
         if reader_id != place.reader_id:
             log.info("reader_identified", reader=name, reader_id=reader_id)
             place.reader_id = reader_id
@@ -204,9 +215,9 @@ class Supervisor:
 
     def _tell_plug(self, place: _Place, kind: str, severity: Severity, text: str) -> None:
         now = self._clock.elapsed()
-        if now - place.told_at < _TOLD_AGAIN_S and kind == "reader.connected":
+        if now - place.told_at.get(kind, float("-inf")) < _TOLD_AGAIN_S:
             return
-        place.told_at = now
+        place.told_at[kind] = now
         self._tell(_event(place, kind, severity, text))
 
     def _tell(self, event: StreamData) -> None:
@@ -224,11 +235,15 @@ def _ignore(stored: asyncio.Future[Position]) -> None:
 
 def _keys(vendor: str, identity: Identity) -> list[str]:
     """What a reader can be recognised by, the surest first."""
+    serial, terminal = identity.serial_number, identity.terminal_id
     found = []
-    if identity.serial_number:
-        found.append(f"serial:{vendor}:{identity.serial_number}")
-    if identity.terminal_id:
-        found.append(f"terminal:{vendor}:{identity.terminal_id}")
+    if serial and terminal:
+        # Some makers give every device the same serial number.
+        found.append(f"both:{vendor}:{serial}:{terminal}")
+    if serial:
+        found.append(f"serial:{vendor}:{serial}")
+    if terminal:
+        found.append(f"terminal:{vendor}:{terminal}")
     return found
 
 
@@ -241,15 +256,18 @@ def _lookup(db: sqlite3.Connection, name: str, keys: Sequence[str]) -> str | Non
 def _resolve(tx: Transaction, name: str, keys: Sequence[str], taken: set[str]) -> str:
     """The id of whoever stands at a place now: a reader that moved keeps its id, another reader gets another.
 
-    `taken`: ids of the readers at other places; two with the same number on their label are two all the same.
+    `taken`: ids of readers that were recognised at other places; two with the same number are two all the same.
     """
     by_name = f"name:{name}"
-    recognised = next((found for key in keys if (found := _id_of(tx.db, key))), None)
+    known = [reader_id for key in keys if (reader_id := _id_of(tx.db, key))]
     stood_here = _id_of(tx.db, by_name)
-    if recognised is not None and recognised not in taken:
+    recognised = next((reader_id for reader_id in known if reader_id not in taken), None)
+    if recognised is not None:
         reader_id = recognised
-    elif stood_here is not None and (
-        not keys or recognised is not None or not _is_recognisable(tx.db, stood_here)
+    elif (
+        stood_here is not None
+        and stood_here not in taken
+        and _may_stay(tx, stood_here, keys, known)
     ):
         reader_id = stood_here
     else:
@@ -258,6 +276,11 @@ def _resolve(tx: Transaction, name: str, keys: Sequence[str], taken: set[str]) -
         if key == by_name or _id_of(tx.db, key) not in taken:
             tx.db.execute("INSERT OR REPLACE INTO reader VALUES (?, ?)", (key, reader_id))
     return reader_id
+
+
+def _may_stay(tx: Transaction, stood_here: str, keys: Sequence[str], known: Sequence[str]) -> bool:
+    """Whether who stands at a place may be who stood there: it says nothing of itself, or nothing new."""
+    return not keys or bool(known) or not _is_recognisable(tx.db, stood_here)
 
 
 def _id_of(db: sqlite3.Connection, key: str) -> str | None:

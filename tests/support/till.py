@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -172,6 +172,8 @@ class Till:
         terminals: list[Terminal],
         clock: LateClock,
         server: Server,
+        *,
+        configs: Sequence[ReaderConfig] = (),
     ) -> None:
         self.folder = folder
         self.clock = clock
@@ -198,7 +200,8 @@ class Till:
             AgentActions(report=self._report, restart=self._restart, renew=self._renew),
         )
         self.readers = Supervisor(
-            [
+            configs
+            or [
                 ReaderConfig(
                     name=one.name, profile="generic-zvt-tcp", address=f"memory://{one.name}"
                 )
