@@ -221,9 +221,9 @@ class Intake:
         self._heard_at: dict[str, float] = {}
         self._kept_in_hour: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._careful = 0
-        #: (device, hash) of what was committed lately, in two generations: what is sent twice mostly is so soon.
-        self._recent: set[tuple[str, str]] = set()
-        self._less_recent: set[tuple[str, str]] = set()
+        #: Hashes of what was committed lately, in two generations: what is sent twice mostly is so soon.
+        self._recent: set[str] = set()
+        self._less_recent: set[str] = set()
 
     def take_in(self, messages: Sequence[Uplink]) -> list[Answer]:
         """Commit a batch; the acknowledgements to send now. Raises IntakeAway, and then nothing was written.
@@ -452,8 +452,8 @@ class Intake:
                 self._take_message(work, batch, key, message)
             elif taken is _DUPLICATE:
                 work.duplicates += 1
-                name = (message.device.id, message.digest)
-                if name not in self._recent and name not in self._less_recent:
+                digest = message.digest
+                if digest not in self._recent and digest not in self._less_recent:
                     work.seen_before.append((_sighting(key, message), message))
             else:
                 work.not_now += 1
@@ -789,7 +789,7 @@ class Intake:
         if len(self._recent) > _RECENT:
             self._recent, self._less_recent = set(), self._recent
         for messages in batch.streams.values():
-            self._recent.update((one.device.id, one.digest) for one in messages)
+            self._recent.update([one.digest for one in messages])
 
     def _count(self, batch: _Batch, work: _Work) -> None:
         for outcome, count in (

@@ -68,24 +68,21 @@ class PacketReader:
 
     def __init__(self, level: int = 4) -> None:
         self._level = level
-        self._buffer = bytearray()
-        self._at = 0
+        #: The beginning of a packet that is not complete.
+        self._rest = b""
         #: Topics repeat: decoded once each.
         self._topics: dict[bytes, str] = {}
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Message | Packet]:
         """What is complete now."""
-        if self._at:
-            del self._buffer[: self._at]
-            self._at = 0
-        self._buffer += chunk
+        data = self._rest + bytes(chunk)
         found: list[Message | Packet] = []
-        data, at, end = self._buffer, 0, len(self._buffer)
+        at, end = 0, len(data)
         while end - at >= 2:
             length = data[at + 1]
             start = at + 2
             if length > 127:
-                sized = self._long_length(data, at + 1, end)
+                sized = _length(data, at + 1, end)
                 if sized is None:
                     break
                 length, start = sized
@@ -96,26 +93,12 @@ class PacketReader:
             if first & 0xF0 == 0x30:
                 found.append(self._message(first, data, start, stop))
             else:
-                found.append(_other(first, bytes(data[start:stop])))
+                found.append(_other(first, data[start:stop]))
             at = stop
-        self._at = at
+        self._rest = data[at:]
         return found
 
-    def _long_length(self, data: bytearray, at: int, end: int) -> tuple[int, int] | None:
-        length = shift = 0
-        for index in range(at, min(at + 4, end)):
-            byte = data[index]
-            length |= (byte & 0x7F) << shift
-            if byte < 128:
-                if length > LARGEST_PACKET:
-                    raise WireError(f"a packet of {length} bytes")
-                return length, index + 1
-            shift += 7
-        if end - at >= 4:
-            raise WireError("a packet length of more than four bytes")
-        return None
-
-    def _message(self, first: int, data: bytearray, at: int, stop: int) -> Message:
+    def _message(self, first: int, data: bytes, at: int, stop: int) -> Message:
         qos = first >> 1 & 3
         if qos > 1:
             raise WireError(f"a message of QoS {qos}, which was not asked for")
@@ -125,7 +108,7 @@ class PacketReader:
         name_end = body + (data[at] << 8 | data[at + 1])
         if name_end + 2 * qos > stop:
             raise WireError("a message that ends within its header")
-        name = bytes(data[body:name_end])
+        name = data[body:name_end]
         topic = self._topics.get(name) or self._learn(name)
         packet_id = 0
         if qos:
@@ -135,9 +118,7 @@ class PacketReader:
             name_end += 2
         if self._level == 5:
             name_end = _skip_properties(data, name_end, stop)
-        return Message(
-            topic, bytes(data[name_end:stop]), packet_id, bool(first & 1), bool(first & 8)
-        )
+        return Message(topic, data[name_end:stop], packet_id, first & 1 == 1, first & 8 == 8)
 
     def _learn(self, name: bytes) -> str:
         try:
@@ -152,7 +133,23 @@ class PacketReader:
         return topic
 
 
-def _skip_properties(data: bytes | bytearray, at: int, stop: int) -> int:
+def _length(data: bytes, at: int, end: int) -> tuple[int, int] | None:
+    """A length of more than one byte and where it ends; None when it is not complete."""
+    length = shift = 0
+    for index in range(at, min(at + 4, end)):
+        byte = data[index]
+        length |= (byte & 0x7F) << shift
+        if byte < 128:
+            if length > LARGEST_PACKET:
+                raise WireError(f"a packet of {length} bytes")
+            return length, index + 1
+        shift += 7
+    if end - at >= 4:
+        raise WireError("a packet length of more than four bytes")
+    return None
+
+
+def _skip_properties(data: bytes, at: int, stop: int) -> int:
     length = shift = 0
     for index in range(at, min(at + 4, stop)):
         length |= (data[index] & 0x7F) << shift
@@ -255,8 +252,6 @@ class WireClient:
         self.session_present = False
         self._reader = PacketReader(level)
         self._write_lock = threading.Lock()
-        # One lock for both ways: OpenSSL does not let two threads into one connection.
-        self._tls_lock = threading.Lock()
         self._inbox: list[Message] = []
         self._suback: dict[int, bytes] = {}
         self._next_id = 0
@@ -264,10 +259,9 @@ class WireClient:
         self._keepalive_s = keepalive_s
         self._last_sent = self._last_heard = time.monotonic()
         self._ping_sent_at: float | None = None
-        self._received = bytearray(_RECEIVE_BYTES)
         self._timeout_s = timeout_s
         try:
-            self._socket = _connect(host, port, tls, server_name, timeout_s)
+            self._line = _connect(host, port, tls, server_name or host, timeout_s)
         except OSError as error:
             raise WireError(f"no connection to {host}:{port}: {error}") from error
         try:
@@ -283,21 +277,17 @@ class WireClient:
             )
             answer = self._await(_CONNACK, timeout_s)
         except BaseException:
-            self._socket.close()
+            self._line.socket.close()
             raise
         if answer[1]:
-            self._socket.close()
+            self._line.socket.close()
             raise Refused("connection", answer[1])
         self.session_present = bool(answer[0] & 1)
-
-    def fileno(self) -> int:
-        """For ``select``; note that TLS may hold bytes that the socket no longer shows."""
-        return self._socket.fileno()
 
     @property
     def socket(self) -> socket.socket:
         """The socket, to look at its options."""
-        return self._socket
+        return self._line.socket
 
     def subscribe(self, filters: Iterable[tuple[str, int]]) -> list[int]:
         """Subscribe and wait for the answer: one code for each filter, 128 and more means refused."""
@@ -362,11 +352,11 @@ class WireClient:
         """Say goodbye, if that is still possible, and close. Can be called twice."""
         with contextlib.suppress(WireError, ValueError):
             self._send(b"\xe0\x00")
-        self._socket.close()
+        self._line.socket.close()
 
     def abandon(self) -> None:
         """Close without goodbye: the broker publishes the will."""
-        self._socket.close()
+        self._line.socket.close()
 
     def _packet_id(self) -> int:
         self._next_id = self._next_id % 65_535 + 1
@@ -417,52 +407,149 @@ class WireClient:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                with self._tls_lock:
-                    count = self._socket.recv_into(self._received)
-            except (ssl.SSLWantReadError, BlockingIOError):
-                left = deadline - time.monotonic()
-                if left <= 0 or not _wait(self._socket, select.POLLIN, left):
-                    return []
-                continue
+                received = self._line.receive()
             except (OSError, ValueError) as error:
                 raise WireError(f"the connection broke: {error}") from error
-            if count == 0:
+            if received is None:
+                left = deadline - time.monotonic()
+                if left <= 0 or not _wait(self._line.socket, select.POLLIN, left):
+                    return []
+                continue
+            if not received:
                 raise WireError("the broker closed the connection")
-            packets = self._reader.feed(memoryview(self._received)[:count])
+            packets = self._reader.feed(received)
             if packets or time.monotonic() >= deadline:
                 return packets
 
     def _send(self, packet: bytes) -> None:
         with self._write_lock:
-            rest = memoryview(packet)
             deadline = time.monotonic() + self._timeout_s
-            while rest:
-                try:
-                    with self._tls_lock:
-                        sent = self._socket.send(rest)
-                except (ssl.SSLWantWriteError, BlockingIOError):
-                    if not _wait(self._socket, select.POLLOUT, deadline - time.monotonic()):
-                        raise WireError("the broker takes nothing more") from None
-                    continue
-                except (OSError, ValueError) as error:
-                    raise WireError(f"the connection broke: {error}") from error
-                rest = rest[sent:]
+            try:
+                rest = memoryview(self._line.seal(packet))
+                while rest:
+                    try:
+                        rest = rest[self._line.socket.send(rest) :]
+                    except BlockingIOError:
+                        left = deadline - time.monotonic()
+                        if not _wait(self._line.socket, select.POLLOUT, left):
+                            raise WireError("the broker takes nothing more") from None
+            except (OSError, ValueError) as error:
+                raise WireError(f"the connection broke: {error}") from error
             self._last_sent = time.monotonic()
 
 
+class _PlainLine:
+    """A socket without TLS, that does not block."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self._buffer = bytearray(_RECEIVE_BYTES)
+        sock.setblocking(False)
+
+    def receive(self) -> memoryview | None:
+        """What has arrived, good until the next call; empty at the end, None when nothing is there."""
+        try:
+            count = self.socket.recv_into(self._buffer)
+        except BlockingIOError:
+            return None
+        return memoryview(self._buffer)[:count]
+
+    def seal(self, packet: bytes) -> bytes:
+        """The bytes to send for these."""
+        return packet
+
+
+class _TlsLine:
+    """TLS over a socket that does not block, with our own buffers on both sides.
+
+    Python's TLS sockets ask the system twice for each record, and mosquitto makes a record of each message: reading
+    what is there in one go and decrypting from memory halves the cost of a message.
+    """
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, server_name: str, timeout_s: float
+    ) -> None:
+        self.socket = sock
+        self._sealed = bytearray(_RECEIVE_BYTES)
+        self._opened = bytearray(2 * _RECEIVE_BYTES)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        # Two threads may use a connection, but OpenSSL lets only one into it.
+        self._lock = threading.Lock()
+        sock.settimeout(timeout_s)
+        self._shake_hands(time.monotonic() + timeout_s)
+        sock.setblocking(False)
+
+    def receive(self) -> memoryview | None:
+        """What has arrived, decrypted, good until the next call; empty at the end, None when nothing is there."""
+        is_over = False
+        try:
+            count = self.socket.recv_into(self._sealed)
+            is_over = count == 0
+        except BlockingIOError:
+            count = 0
+        with self._lock:
+            if count:
+                self._incoming.write(memoryview(self._sealed)[:count])
+            elif is_over:
+                self._incoming.write_eof()
+            length = self._open()
+        if length:
+            return memoryview(self._opened)[:length]
+        return memoryview(b"") if is_over else None
+
+    def seal(self, packet: bytes) -> bytes:
+        """The bytes to send for these, and whatever TLS has to say besides."""
+        with self._lock:
+            self._tls.write(packet)
+            return self._outgoing.read()
+
+    def _open(self) -> int:
+        """Decrypt what is there; how many bytes there are now."""
+        room, at = memoryview(self._opened), 0
+        try:
+            while at < len(room):
+                count = int(self._tls.read(len(room) - at, room[at:]))
+                if not count:
+                    break
+                at += count
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            pass
+        return at
+
+    def _shake_hands(self, deadline: float) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.socket.sendall(self._outgoing.read())
+                if time.monotonic() > deadline:
+                    raise TimeoutError("no TLS handshake in time") from None
+                count = self.socket.recv_into(self._sealed)
+                if count == 0:
+                    raise ConnectionResetError("closed during the TLS handshake") from None
+                self._incoming.write(memoryview(self._sealed)[:count])
+            except ssl.SSLError:
+                # Tell the other side why, before we go.
+                with contextlib.suppress(OSError):
+                    self.socket.sendall(self._outgoing.read())
+                raise
+            else:
+                self.socket.sendall(self._outgoing.read())
+                return
+
+
 def _connect(
-    host: str, port: int, tls: ssl.SSLContext | None, server_name: str | None, timeout_s: float
-) -> socket.socket:
-    plain = socket.create_connection((host, port), timeout=timeout_s)
+    host: str, port: int, tls: ssl.SSLContext | None, server_name: str, timeout_s: float
+) -> _PlainLine | _TlsLine:
+    sock = socket.create_connection((host, port), timeout=timeout_s)
     try:
         # Without it a command waits for the delayed acknowledgement of the one before: 40 ms.
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        ready = tls.wrap_socket(plain, server_hostname=server_name or host) if tls else plain
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return _TlsLine(sock, tls, server_name, timeout_s) if tls else _PlainLine(sock)
     except BaseException:
-        plain.close()
+        sock.close()
         raise
-    ready.setblocking(False)
-    return ready
 
 
 def _wait(sock: socket.socket, event: int, timeout_s: float) -> bool:
