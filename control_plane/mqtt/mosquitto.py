@@ -1,4 +1,4 @@
-"""mosquitto: generated configuration, rights, and revocation list; run as a child, or only supplied with files.
+"""mosquitto: generated configuration, rights, and revocation list; run as a child.
 
 Rights are patterns over the certificate's name, so a new device needs no change. A revoked device gets a line that
 denies it everything and its certificates go on the list; its live connection, which mosquitto would keep, is taken over
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,7 +40,7 @@ _STAND_IN: Final = timedelta(minutes=5)
 
 
 class Mosquitto:
-    """mosquitto as a child, or with ``program=None`` one that somebody else runs with the files of ``folder``."""
+    """mosquitto as a child of this process."""
 
     profile: BrokerProfile = MOSQUITTO
 
@@ -55,7 +54,7 @@ class Mosquitto:
         port: int,
         names: list[str],
         cells: list[str],
-        program: Path | None,
+        program: Path,
     ) -> None:
         self.address = address_here(host, port)
         self._listen = host
@@ -68,46 +67,36 @@ class Mosquitto:
         self._acl = self._folder / "acl"
         self._crl = self._folder / "crl.pem"
         self._clients = Clients(authority, self.address)
-        self._child = (
-            Child([str(program), "-c", str(self._config)], self._folder, "mosquitto")
-            if program
-            else None
-        )
+        self._child = Child([str(program), "-c", str(self._config)], self._folder, "mosquitto")
         self._denied: frozenset[str] = frozenset()
         self._written: tuple[str, tuple[tuple[str, datetime], ...]] | None = None
         self._crl_made_at: datetime | None = None
 
     @property
     def pid(self) -> int | None:
-        """Of the server, when it is our child."""
-        return self._child.pid if self._child else None
+        """Of the server."""
+        return self._child.pid
 
     def start(self, access: Access) -> None:
         """Write its files and run it. Raises BrokerDown."""
         self._write(access)
-        if self._child:
-            self._child.start(self.address.host, self.address.port)
+        self._child.start(self.address.host, self.address.port)
         self._denied = frozenset(access.denied)
 
     def apply(self, access: Access) -> None:
         """Let in and keep out whom the database says, and cut the connections of those who are newly out."""
         if self._write(access):
-            self._reload()
+            self._child.reload()
         self._cut(sorted(set(access.denied) - self._denied))
         self._denied = frozenset(access.denied)
 
     def is_running(self) -> bool:
         """False when it has to be started again."""
-        return self._child is None or self._child.is_alive()
+        return self._child.is_alive()
 
     def stop(self) -> None:
         """End it; it stores its messages first."""
-        if self._child:
-            self._child.stop()
-
-    def write_files(self, access: Access) -> None:
-        """Only write what a mosquitto elsewhere needs."""
-        self._write(access)
+        self._child.stop()
 
     def _cut(self, devices: Iterable[str]) -> None:
         for device in devices:
@@ -117,16 +106,6 @@ class Mosquitto:
                 self._clients.connect(device, pair).close()
             except WireError as error:
                 log.warning("device_connection_not_cut", device_id=device, reason=str(error))
-
-    def _reload(self) -> None:
-        if self._child:
-            self._child.reload()
-            return
-        pid_file = self._folder / "mosquitto.pid"
-        try:
-            os.kill(int(pid_file.read_text()), signal.SIGHUP)
-        except (OSError, ValueError) as error:
-            log.warning("broker_not_reloaded", pid_file=str(pid_file), reason=str(error))
 
     def _write(self, access: Access) -> bool:
         renewed = self._files.write()
@@ -145,7 +124,7 @@ class Mosquitto:
 
     def _text(self) -> str:
         # As root it would become the user mosquitto, who cannot read our files.
-        user = "user root\n" if self._child and os.geteuid() == 0 else ""
+        user = "user root\n" if os.geteuid() == 0 else ""
         return f"""# Written by omnitill; changes here are lost.
 {user}per_listener_settings false
 allow_anonymous false

@@ -49,10 +49,12 @@ class MqttEdge:
         parts, settings = self._parts, self._parts.settings.broker
         if settings.kind == "none":
             raise LookupError("OMNITILL_BROKER__KIND is none: this installation runs no broker")
-        program = settings.program
-        if settings.kind == "mosquitto":
-            program = program or find_program()
-        return (Mosquitto if settings.kind == "mosquitto" else EmbeddedNats)(
+        make = (
+            partial(Mosquitto, program=settings.program or find_program())
+            if settings.kind == "mosquitto"
+            else partial(EmbeddedNats, program=settings.program)
+        )
+        return make(
             parts.settings.broker_folder,
             self.authority,
             parts.clock,
@@ -60,7 +62,6 @@ class MqttEdge:
             port=settings.port,
             names=[self._public_host, settings.host],
             cells=CELLS,
-            program=program,
         )
 
     @cached_property

@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -133,10 +134,14 @@ def test_a_broker_left_over_from_a_crash_gives_way(
     pid = cell.pid
     name = "nats" if broker_kind == "embedded_nats" else "mosquitto"
     # What a crash of ours leaves behind: a server and its pid file, and nobody who stops them.
-    again = type(cell.broker)(
+    make = (
+        EmbeddedNats
+        if broker_kind == "embedded_nats"
+        else partial(Mosquitto, program=Path(program("mosquitto")))
+    )
+    again = make(
         folder, cell.edge.authority, SystemClock(), host="127.0.0.1",
         port=cell.broker.address.port, names=["localhost"], cells=["00"],
-        program=Path(program("mosquitto")) if broker_kind == "mosquitto" else None,
     )  # fmt: skip
     assert (folder / f"{name}.pid").exists()
 
