@@ -242,6 +242,17 @@ def device_moments(rows: Sequence[Row[Any]], names: Mapping[str, str]) -> list[M
     return moments[::-1]
 
 
+def order_moments(rows: Sequence[Row[Any]], people: Mapping[str, str]) -> list[Moment]:
+    """What a reader was asked to do, and what it said; ``people`` are the names of those who asked."""
+    moments = []
+    for row in rows:
+        word = words.word(words.ORDERS[row.kind], row.state.value)
+        at = row.finished_at or row.issued_at
+        by = people.get(row.issued_by, "")
+        moments.append(Moment(at, word.text, word.icon, word.tone, detail=row.result_text, by=by))
+    return moments
+
+
 def _device_moment(row: Row[Any], name: str) -> Moment:
     health = row.kind.removeprefix("reader.")
     if row.kind in words.DEVICE_EVENTS or health not in words.HEALTH:

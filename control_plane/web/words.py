@@ -403,6 +403,25 @@ DEVICE_EVENTS: Final[dict[str, Word]] = {
     "reader.id_taken": Word(N_("A reader came under an id that is taken"), "alert", "bad"),
     "reader.gone": Word(N_("No longer listed by its box"), "offline", "warn"),
 }
+#: What a reader was asked to do, by kind of command and how that stands.
+ORDERS: Final[dict[str, dict[str, Word]]] = {
+    "reader.diagnose": {
+        "issued": Word(N_("Testing the line"), "bank", "wait"),
+        "succeeded": Word(N_("Tested the line: it works"), "check", "good"),
+        "failed": Word(N_("Tested the line: it does not work"), "alert", "bad"),
+        "refused": Word(N_("The line was not tested"), "info", "warn"),
+        "rejected": Word(N_("The line was not tested"), "info", "warn"),
+        "expired": Word(N_("The line was not tested: the box did not answer"), "clock", "warn"),
+    },
+    "reader.reboot": {
+        "issued": Word(N_("Restarting"), "undo", "wait"),
+        "succeeded": Word(N_("Restarted"), "check", "good"),
+        "failed": Word(N_("The restart did not work"), "alert", "bad"),
+        "refused": Word(N_("Not restarted"), "info", "warn"),
+        "rejected": Word(N_("Not restarted"), "info", "warn"),
+        "expired": Word(N_("Not restarted: the box did not answer"), "clock", "warn"),
+    },
+}
 DEVICE_STATES: Final[dict[str, Word]] = {
     "enrolled": Word(N_("Set up, not heard of yet"), "clock", "wait"),
     "active": Word(N_("In service"), "check", "good"),

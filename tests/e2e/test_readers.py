@@ -135,6 +135,39 @@ def test_a_box_is_revoked_only_after_a_second_look(site: LiveSite, it_page: Page
     assert _state(site, "dev-lyon0003") is DeviceState.REVOKED
 
 
+def test_a_test_of_the_line_tells_its_result_without_a_reload(
+    site: LiveSite, it_page: Page
+) -> None:
+    site.shop.pace_s = 1.0
+    it_page.goto(f"{site.address}/readers/rd_00000001")
+
+    it_page.get_by_role("button", name="Test the line").click()
+
+    newest = it_page.locator("#moments li").first
+    expect(newest).to_contain_text("Testing the line")
+    it_page.evaluate("document.body.dataset.mark = 'same page'")
+    expect(newest).to_contain_text("Tested the line: it works")
+    expect(newest).to_contain_text("Host answered in 180 ms")
+    expect(newest).to_contain_text("Ines Roux")
+    assert it_page.evaluate("document.body.dataset.mark") == "same page"
+    site.shop.pace_s = 0.0
+
+
+def test_a_restart_that_cannot_be_sent_says_so_on_the_page_of_the_reader(
+    site: LiveSite, it_page: Page
+) -> None:
+    it_page.goto(f"{site.address}/readers/rd_00000002")
+    site.shop.set_online(False)
+
+    it_page.get_by_role("button", name="Restart the reader").click()
+    it_page.get_by_role("dialog").get_by_role("button", name="Restart the reader").click()
+
+    expect(it_page.locator("h1")).to_have_text("Counter 2")
+    expect(it_page.locator(".note")).to_contain_text("Counter 2 is offline. Check its power")
+    expect(it_page.locator("#moments")).not_to_contain_text("Restart")
+    site.shop.set_online(True)
+
+
 def test_a_cashier_sees_readers_but_nothing_to_change(
     site: LiveSite, new_context: NewContext
 ) -> None:

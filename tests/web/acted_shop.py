@@ -25,16 +25,19 @@ from control_plane.parts import Parts
 from control_plane.payments import queries
 from control_plane.payments.commands import WAKE_TOPIC, claim_command, due_commands
 from control_plane.payments.reports import (
+    ReportedCommandResult,
     ReportedResult,
     ReportedStep,
+    apply_command_results,
     apply_results,
     apply_steps,
 )
 from control_plane.payments.sessions import StartSession, start_session
 from control_plane.transactions.ledger import DEVICE_COLUMNS, device_row
 from control_plane.transactions.models import TRANSACTIONS
-from protocols.cloud.commands import CancelPayment, StartPayment
+from protocols.cloud.commands import CancelPayment, DiagnoseReader, RebootReader, StartPayment
 from protocols.cloud.events import (
+    CommandResult,
     OutboxLevel,
     PaymentResult,
     ReportedConfig,
@@ -232,6 +235,14 @@ class ActedShop:
         match command.body:
             case CancelPayment(session_id=session_id):
                 self._cancelled.add(session_id)
+            case DiagnoseReader() | RebootReader():
+                self._pause()
+                told = CommandResult(
+                    command_id=command.id, status="succeeded", text="Host answered in 180 ms"
+                )
+                now = self.parts.clock.now()
+                with self.parts.database.connection() as db:
+                    apply_command_results(db, [ReportedCommandResult(self.device_id, now, told)])
             case StartPayment() as body:
                 with self.parts.database.connection() as db:
                     now = self.parts.clock.now()

@@ -12,16 +12,18 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Row
 from starlette.responses import RedirectResponse, Response
 
+from control_plane.accounts import queries as accounts
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices import queries
 from control_plane.devices.timeline import readers_topic
-from control_plane.errors import NotFound
+from control_plane.errors import Conflict, NotFound
 from control_plane.http.dependencies import App, Db, ReadDb
 from control_plane.http.security import requires
 from control_plane.payments import commands
 from control_plane.payments import queries as payments
+from control_plane.payments.models import COMMANDS
 from control_plane.web import present, words
 from control_plane.web.fleet import (
     MOST,
@@ -35,8 +37,8 @@ from control_plane.web.fleet import (
 )
 from control_plane.web.i18n import N_
 from control_plane.web.streams import follow
-from control_plane.web.views import Choice
-from control_plane.web.visits import Visit, site_of
+from control_plane.web.views import Choice, Moment
+from control_plane.web.visits import Site, Visit, site_of
 from protocols.cloud.commands import DiagnoseReader, RebootReader
 
 router = APIRouter(prefix="/readers")
@@ -46,6 +48,8 @@ Managing = Annotated[Caller, requires(Permission.READER_MANAGE)]
 
 #: Events that are looked at for the timeline.
 _EVENTS: Final = 60
+#: Tests and restarts that are looked at for it.
+_ORDERED: Final = 10
 _REACHES: Final = ("online", "offline")
 _HEALTHS: Final = tuple(health for health in words.HEALTH if health != "unknown")
 _ORDERS: Final[dict[str, type[DiagnoseReader | RebootReader]]] = {
@@ -157,7 +161,59 @@ async def fleet_live(
 def show_reader(request: Request, caller: Seeing, db: ReadDb, reader_id: str) -> Response:
     """One reader: how it is and why, its latest sales, what happened."""
     site = site_of(request)
-    visit = site.visit(db, request, caller)
+    return _reader_page(site, site.visit(db, request, caller), db, reader_id)
+
+
+@router.get("/{reader_id}/live", response_class=EventSourceResponse)
+async def reader_live(
+    request: Request, caller: Seeing, parts: App, reader_id: str
+) -> AsyncIterator[ServerSentEvent]:
+    """How the reader is, as it changes."""
+
+    def render() -> Mapping[str, str]:
+        site = site_of(request)
+        with parts.database.reading() as db:
+            visit = site.visit(db, request, caller)
+            axes = _reader_axes(visit, _reader(db, caller, reader_id))
+            moments = _moments(db, visit, reader_id)
+            return {
+                "#axes": site.fragment(visit, "readers/_axes.html", axes=axes),
+                "#moments": site.fragment(visit, "readers/_moments.html", moments=moments),
+            }
+
+    async for event in follow(parts.live, [readers_topic(caller.merchant_id)], render):
+        yield event
+
+
+@router.post("/{reader_id}/{order}")
+def order_reader(
+    request: Request, caller: Managing, db: Db, reader_id: str, order: str
+) -> Response:
+    """Let a reader test its line or restart; its page tells what came of it."""
+    if order not in _ORDERS:
+        raise NotFound("page", order)
+    try:
+        with db.begin_nested():
+            commands.command_reader(db, caller, reader_id, _ORDERS[order](reader_id=reader_id))
+    except Conflict as refused:
+        site = site_of(request)
+        visit = site.visit(db, request, caller)
+        return _reader_page(
+            site, visit, db, reader_id, notice=visit.explain(refused), status=refused.status
+        )
+    return RedirectResponse(f"/readers/{reader_id}", 303)
+
+
+def _reader_page(
+    site: Site,
+    visit: Visit,
+    db: Transaction,
+    reader_id: str,
+    *,
+    notice: str = "",
+    status: int = 200,
+) -> Response:
+    caller = visit.caller
     reader = _reader(db, caller, reader_id)
     row = present.reader_row(reader, visit.places)
     can_see_box = caller.can(Permission.DEVICE_VIEW)
@@ -181,6 +237,7 @@ def show_reader(request: Request, caller: Seeing, db: ReadDb, reader_id: str) ->
     return site.page(
         visit,
         "readers/detail.html",
+        status=status,
         thing={"name": row.name, "kind": row.model or visit.say(N_("Reader")), "place": row.place},
         acts=_reader_acts(visit, reader) if caller.can(Permission.READER_MANAGE) else [],
         axes=_reader_axes(visit, reader),
@@ -192,39 +249,26 @@ def show_reader(request: Request, caller: Seeing, db: ReadDb, reader_id: str) ->
              "word": words.word(words.SESSION, sale.state.value)}
             for sale in sales
         ],
-        moments=present.device_moments(
-            queries.timeline(db, caller.scope, reader_id=reader_id, limit=_EVENTS), {}
-        ),
-        notice="",
-        notice_tone="good",
+        moments=_moments(db, visit, reader_id),
+        notice=notice,
+        notice_tone="warn",
         live=f"/readers/{reader_id}/live",
     )  # fmt: skip
 
 
-@router.get("/{reader_id}/live", response_class=EventSourceResponse)
-async def reader_live(
-    request: Request, caller: Seeing, parts: App, reader_id: str
-) -> AsyncIterator[ServerSentEvent]:
-    """How the reader is, as it changes."""
-
-    def render() -> Mapping[str, str]:
-        site = site_of(request)
-        with parts.database.reading() as db:
-            visit = site.visit(db, request, caller)
-            axes = _reader_axes(visit, _reader(db, caller, reader_id))
-            return {"#axes": site.fragment(visit, "readers/_axes.html", axes=axes)}
-
-    async for event in follow(parts.live, [readers_topic(caller.merchant_id)], render):
-        yield event
-
-
-@router.post("/{reader_id}/{order}")
-def order_reader(caller: Managing, db: Db, reader_id: str, order: str) -> Response:
-    """Let a reader test its line or restart."""
-    if order not in _ORDERS:
-        raise NotFound("page", order)
-    commands.command_reader(db, caller, reader_id, _ORDERS[order](reader_id=reader_id))
-    return RedirectResponse(f"/readers/{reader_id}", 303)
+def _moments(db: Transaction, visit: Visit, reader_id: str) -> list[Moment]:
+    """What happened to a reader and what it was asked to do, newest first."""
+    scope = visit.caller.scope
+    events = queries.timeline(db, scope, reader_id=reader_id, limit=_EVENTS)
+    orders = db.execute(
+        payments.commands_of(scope)
+        .where(COMMANDS.c.reader_id == reader_id, COMMANDS.c.kind.in_(words.ORDERS))
+        .order_by(COMMANDS.c.id.desc())
+        .limit(_ORDERED)
+    ).all()
+    people = accounts.user_names(db, scope, {row.issued_by for row in orders})
+    moments = present.device_moments(events, {}) + present.order_moments(orders, people)
+    return sorted(moments, key=lambda moment: moment.at, reverse=True)
 
 
 def _fleet(db: Transaction, visit: Visit, chosen: Filters) -> dict[str, Any]:
