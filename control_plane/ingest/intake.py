@@ -45,7 +45,7 @@ from control_plane.payments.reports import (
     apply_results,
     apply_steps,
 )
-from control_plane.transactions.ledger import DEVICE_COLUMNS, READER, device_row, transaction_id
+from control_plane.transactions.ledger import DEVICE_COLUMNS, READER, device_row, transaction_id_of
 from control_plane.transactions.models import TRANSACTIONS
 from protocols.cloud.commands import Ack, Rejected
 from protocols.cloud.events import (
@@ -474,7 +474,7 @@ class Intake:
         )
         data = envelope.data
         if type(data) is PaymentResult:
-            row_id = transaction_id(envelope.id)
+            row_id = transaction_id_of(found.number)  # type: ignore[union-attr]
             work.rows.append(
                 device_row(
                     row_id,
@@ -830,7 +830,7 @@ def _by_seq(message: _Message) -> int:
 def _sighting(key: CursorKey, message: _Message) -> Sighting:
     found = message.found
     is_row = type(found) is Read and type(found.envelope.data) is PaymentResult
-    row_id = transaction_id(found.envelope.id) if is_row else ""  # type: ignore[union-attr]
+    row_id = transaction_id_of(found.number) if is_row else ""  # type: ignore[union-attr]
     return Sighting(key, message.seq, message.digest, row_id)
 
 

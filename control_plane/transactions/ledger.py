@@ -36,10 +36,14 @@ _PAIRS: Final = [first + second for first in _BASE32 for second in _BASE32]
 
 def transaction_id(envelope_id: str) -> str:
     """The ledger id of a device's message: its UUID in the form of our other ids, so that the same one is the same."""
-    number = int(envelope_id.replace("-", ""), 16)
+    return transaction_id_of(int(envelope_id.replace("-", ""), 16))
+
+
+def transaction_id_of(number: int) -> str:
+    """The same, of the UUID as a number of 128 bits."""
     p = _PAIRS
     return (
-        f"tx_{p[number >> 120 & 1023]}{p[number >> 110 & 1023]}{p[number >> 100 & 1023]}"
+        f"tx_{p[number >> 120]}{p[number >> 110 & 1023]}{p[number >> 100 & 1023]}"
         f"{p[number >> 90 & 1023]}{p[number >> 80 & 1023]}{p[number >> 70 & 1023]}"
         f"{p[number >> 60 & 1023]}{p[number >> 50 & 1023]}{p[number >> 40 & 1023]}"
         f"{p[number >> 30 & 1023]}{p[number >> 20 & 1023]}{p[number >> 10 & 1023]}"
