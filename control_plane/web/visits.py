@@ -24,7 +24,7 @@ from control_plane.web.i18n import LANGUAGES, N_, choose_language, translations
 from control_plane.web.present import Names
 from control_plane.web.static_files import StaticFiles
 from control_plane.web.templating import Templates
-from control_plane.web.views import Person, Shell
+from control_plane.web.views import Choice, Person, Shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -244,6 +244,14 @@ class Site:
             place=place,
             person=person,
         )
+
+
+def shops_to_give(visit: Visit) -> list[Choice]:
+    """Where somebody or something that the visitor lets in may work; all shops only from who has all."""
+    shops = [Choice(id_, name) for id_, name in visit.places.items()]
+    if visit.caller.scope.location_ids is None:
+        shops.insert(0, Choice("", visit.say(N_("All shops"))))
+    return shops
 
 
 def names_of(db: Transaction, visit: Visit, rows: Sequence[Row[Any]]) -> Names:

@@ -436,3 +436,8 @@ MEMBERS: Final[dict[str, Word]] = {
     "invited": Word(N_("Invited"), "clock", "wait"),
     "off": Word(N_("Switched off"), "stop", "off"),
 }
+KEYS: Final[dict[str, Word]] = {
+    "active": Word(N_("Works"), "check", "good"),
+    "expired": Word(N_("Expired"), "clock", "off"),
+    "revoked": Word(N_("Revoked"), "lock", "bad"),
+}

@@ -641,8 +641,11 @@ SAMPLES: dict[str, Sample] = {
         "team.html",
         "/team",
         {
+            "notice": "",
             "members": [
                 SimpleNamespace(
+                    id="usr_1",
+                    can_change=False,
                     name="Ada Moreau",
                     email="owner@demo.example",
                     role="owner",
@@ -652,6 +655,8 @@ SAMPLES: dict[str, Sample] = {
                     is_active=True,
                 ),
                 SimpleNamespace(
+                    id="usr_2",
+                    can_change=True,
                     name="Jules Petit",
                     email="cashier@demo.example",
                     role="cashier",
@@ -665,6 +670,61 @@ SAMPLES: dict[str, Sample] = {
                 (role.value, sorted(permission.value for permission in permissions))
                 for role, permissions in ROLES.items()
             ],
+        },
+    ),
+    "team-add": Sample(
+        "team_add.html",
+        "/team/add",
+        {
+            "wanted": SimpleNamespace(name="Lina", email="lina@", role="cashier", location=""),
+            "problems": {"email": "Write the address like name@example.com."},
+            "roles": [Choice("cashier", "Cashier")],
+            "shops": CHOICES["location"],
+            "link": "",
+        },
+    ),
+    "team-added": Sample(
+        "team_add.html",
+        "/team/add",
+        {
+            "wanted": SimpleNamespace(name="Lina Roy", email="lina@demo.example"),
+            "link": "https://till.example/invitation#token",
+            "ends_at": NOW + timedelta(hours=72),
+        },
+    ),
+    "invitation": Sample(
+        "invitation.html",
+        "/invitation",
+        {"token": "", "problems": {"password": "Choose a password of 10 to 200 characters."}},
+        person=None,
+    ),
+    "keys": Sample(
+        "keys/list.html",
+        "/keys",
+        {
+            "keys": [
+                SimpleNamespace(
+                    id="key_1",
+                    name="Book-keeping",
+                    prefix="omk_demo_8sFq",
+                    scopes=("report:view", "transaction:view"),
+                    places="All shops",
+                    used_at=NOW - timedelta(minutes=4),
+                    state="active",
+                )
+            ]
+        },
+    ),
+    "keys-none": Sample("keys/list.html", "/keys", {"keys": []}),
+    "keys-add": Sample(
+        "keys/add.html",
+        "/keys/add",
+        {
+            "wanted": SimpleNamespace(name="", scopes=frozenset({"report:view"}), location=""),
+            "problems": {"name": "Write what the key is for."},
+            "scopes": ["report:view", "transaction:view"],
+            "shops": CHOICES["location"],
+            "secret": "",
         },
     ),
     "activity": Sample(
@@ -711,6 +771,7 @@ SAMPLES: dict[str, Sample] = {
         "errors/page.html",
         "/team",
         {
+            "notice": "",
             "title": "You may not see this",
             "text": "This needs the permission user:view. An owner can give it to you.",
             "ways": [("/pos", "Take a payment")],

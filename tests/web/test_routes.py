@@ -26,6 +26,9 @@ PAGES = {
     "/readers/boxes/dev-lyon0001": {Role.MANAGER, Role.IT, Role.OWNER},
     "/readers/rd_00000001": {Role.CASHIER, Role.MANAGER, Role.IT, Role.OWNER},
     "/team": {Role.MANAGER, Role.OWNER},
+    "/team/add": {Role.MANAGER, Role.OWNER},
+    "/keys": {Role.IT, Role.OWNER},
+    "/keys/add": {Role.IT, Role.OWNER},
     "/activity": {Role.MANAGER, Role.IT, Role.ACCOUNTANT, Role.OWNER},
 }
 
@@ -60,7 +63,15 @@ def test_what_a_role_may_not_see_is_not_in_its_navigation(
     offered = set(re.findall(r'<a href="(/[a-z]*)"[^>]* data-shortcut="g-', text))
 
     allowed = {path.partition("?")[0] for path, roles in PAGES.items() if role in roles}
-    assert offered == allowed & {"/", "/pos", "/transactions", "/readers", "/team", "/activity"}
+    assert offered == allowed & {
+        "/",
+        "/pos",
+        "/transactions",
+        "/readers",
+        "/team",
+        "/activity",
+        "/keys",
+    }
 
 
 @pytest.mark.parametrize(("role", "is_shown"), [(Role.IT, False), (Role.CASHIER, True)])
