@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.fakes.clock import FakeClock
@@ -31,6 +33,18 @@ settings.load_profile("omnitill")
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the agent does."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def first_log_configuration() -> dict[str, Any]:
+    """How logs are written before any test."""
+    return structlog.get_config()
+
+
+@pytest.fixture(autouse=True)
+def logs_of_another_test(first_log_configuration: dict[str, Any]) -> None:
+    """A command configures logs for its process; to the next test its standard error is a closed file."""
+    structlog.configure(**first_log_configuration)
 
 
 @pytest.fixture
