@@ -219,7 +219,8 @@ class Intake:
         self._devices: dict[str, _Device] = {}
         self._cursors: dict[CursorKey, Kept] = {}
         self._heard_at: dict[str, float] = {}
-        self._kept_in_hour: defaultdict[tuple[str, int], int] = defaultdict(int)
+        #: device -> (hour, messages that it has in quarantine of that hour)
+        self._kept_in_hour: dict[str, tuple[int, int]] = {}
         self._careful = 0
         #: Hashes of what was committed lately, in two generations: what is sent twice mostly is so soon.
         self._recent: set[str] = set()
@@ -631,9 +632,11 @@ class Intake:
     ) -> None:
         if key is not None:
             work.rejected[key].append(Rejected(seq=seq, code=code))
-        hour = (device.id, int(time.monotonic() // 3600))
-        self._kept_in_hour[hour] += 1
-        if self._kept_in_hour[hour] > QUARANTINE_PER_HOUR:
+        hour = int(time.monotonic() // 3600)
+        of_hour, kept = self._kept_in_hour.get(device.id, (hour, 0))
+        kept = kept + 1 if of_hour == hour else 1
+        self._kept_in_hour[device.id] = (hour, kept)
+        if kept > QUARANTINE_PER_HOUR:
             return
         work.quarantined.append(
             {

@@ -41,6 +41,7 @@ from sqlmodel import Session
 
 from control_plane.accounts import service as accounts
 from control_plane.app import build
+from control_plane.clock import SystemClock
 from control_plane.config import BrokerSettings, LogSettings, Settings
 from control_plane.db import migrate
 from control_plane.devices.lifecycle import DeviceState
@@ -48,9 +49,12 @@ from control_plane.devices.models import DEVICES
 from control_plane.devices.queries import Access
 from control_plane.ingest.intake import _LEDGER, Intake, Uplink
 from control_plane.ingest.reading import Read, read
-from control_plane.mqtt.broker import Broker
+from control_plane.logs import configure_logs
+from control_plane.mqtt.broker import BrokerAddress, Clients
 from control_plane.mqtt.credentials import INGEST
-from control_plane.mqtt.wire import WireClient, WireError, encode_publish
+from control_plane.mqtt.ingest import BATCH as BATCH_LIMIT
+from control_plane.mqtt.ingest import IngestService
+from control_plane.mqtt.wire import Will, WireClient, WireError, encode_publish
 from control_plane.parts import Parts
 from control_plane.transactions.ledger import DEVICE_COLUMNS, device_row, transaction_id
 from control_plane.transactions.models import Method, SaleChannel, Transaction
@@ -78,11 +82,12 @@ class Bench:
 
     parts: Parts
     edge: MqttEdge
-    broker: Broker
     conninfo: str
     merchant_id: str
     location_id: str
     devices: list[str]
+    #: Connects with certificates, or without anything (``--plain``).
+    clients: Clients
 
     def committed(self) -> int:
         """Rows in the ledger that came through devices, by the book."""
@@ -107,6 +112,11 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=40)
     parser.add_argument("--prefill", type=int, default=0, help="rows in the ledger before")
     parser.add_argument("--broker", choices=["mosquitto", "embedded_nats"], default="mosquitto")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="mosquitto without TLS and rights, as the references were measured",
+    )
     parser.add_argument("--latency-rate", type=int, default=5_000, help="sales a second")
     parser.add_argument("--only", choices=["throughput", "dedupe", "latency"], action="append")
     chosen = parser.parse_args()
@@ -121,6 +131,7 @@ def measure(ready: Bench, chosen: argparse.Namespace) -> dict[str, Any]:
     """All figures, and how they stand to what they are compared with."""
     figures: dict[str, Any] = {
         "broker": chosen.broker,
+        "tls": not chosen.plain,
         "messages": chosen.messages,
         "prefilled": chosen.prefill,
     }
@@ -178,9 +189,10 @@ def naive(ready: Bench, count: int = 1_500) -> int:
     """Messages a second, each with a session and a commit of its own, through the same broker."""
     arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{INGEST}-00")
-    client.tls_set_context(_service_context(ready))
+    if not isinstance(ready.clients, PlainClients):
+        client.tls_set_context(_service_context(ready))
     client.on_message = lambda _client, _data, message: arrived.put(bytes(message.payload))
-    client.connect(ready.broker.address.host, ready.broker.address.port)
+    client.connect(ready.clients.address.host, ready.clients.address.port)
     subscribed = threading.Event()
     client.on_subscribe = lambda *_: subscribed.set()
     client.subscribe("fl/1/00/+/up/tx", 1)
@@ -244,7 +256,7 @@ def ours(ready: Bench, chosen: argparse.Namespace) -> dict[str, Any]:
     share = chosen.messages // len(ready.devices)
     with _ingest(ready) as ingest, _generators(ready, share) as go:
         before = ready.committed()
-        cpu_before = _cpu_s(ingest.pid)
+        cpu_before = _cpu_s(ingest)
         go.set()
         with psycopg.connect(ready.conninfo, autocommit=True) as db:
             began = _first_arrival(db, before)
@@ -254,7 +266,7 @@ def ours(ready: Bench, chosen: argparse.Namespace) -> dict[str, Any]:
                     raise RuntimeError(f"{now} of {wanted} messages were committed")
                 _PAUSE.wait(0.005)
             seconds = time.perf_counter() - began
-        cpu = _cpu_s(ingest.pid) - cpu_before
+        cpu = _cpu_s(ingest) - cpu_before
     total = share * len(ready.devices)
     return {
         "ours_tx_s": round(total / seconds),
@@ -348,15 +360,48 @@ def bench(chosen: argparse.Namespace) -> Iterator[Bench]:
             broker=BrokerSettings(kind=chosen.broker, port=port),
             log=LogSettings(level="error"),
         )
+        configure_logs(settings.log)
         parts = build(settings)
         stack.callback(parts.close)
         migrate.upgrade(parts.database.engine)
         edge = parts.get(MqttEdge)
         devices = [f"dev-bench-{number:04d}" for number in range(chosen.devices)]
         merchant_id, location_id = _shop(parts, devices)
-        edge.broker.start(Access(tuple(devices), (), ()))
-        stack.callback(edge.broker.stop)
-        yield Bench(parts, edge, edge.broker, conninfo, merchant_id, location_id, devices)
+        clients = edge.clients()
+        if chosen.plain:
+            clients = PlainClients(edge.authority, BrokerAddress(LOOPBACK, port))
+            stack.enter_context(_plain_mosquitto(folder, port))
+        else:
+            edge.broker.start(Access(tuple(devices), (), ()))
+            stack.callback(edge.broker.stop)
+        yield Bench(parts, edge, conninfo, merchant_id, location_id, devices, clients)
+
+
+class PlainClients(Clients):
+    """Connects without TLS."""
+
+    def connect(  # type: ignore[override]  # only what is needed here
+        self, name: str, *, clean: bool = True, will: Will | None = None
+    ) -> WireClient:
+        return WireClient(
+            self.address.host, self.address.port, client_id=name, clean=clean, will=will
+        )
+
+
+@contextmanager
+def _plain_mosquitto(folder: Path, port: int) -> Iterator[None]:
+    config = folder / "plain.conf"
+    config.write_text(
+        f"listener {port} {LOOPBACK}\nallow_anonymous true\nmax_inflight_messages {BATCH_LIMIT}\n"
+        "max_queued_messages 100000\nset_tcp_nodelay true\nlog_type error\n"
+    )
+    process = subprocess.Popen([program("mosquitto"), "-c", str(config)])
+    try:
+        eventually(lambda: accepts_connections(port), 10)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @contextmanager
@@ -415,36 +460,48 @@ def _shop(parts: Parts, devices: list[str]) -> tuple[str, str]:
 
 
 @contextmanager
-def _ingest(ready: Bench) -> Iterator[subprocess.Popen[bytes]]:
-    """``omnitill ingest`` in a process of its own, connected."""
-    settings = ready.parts.settings
-    environment = {
-        **os.environ,
-        "OMNITILL_MODE": "test",
-        "OMNITILL_DATA_DIR": str(settings.data_dir),
-        "OMNITILL_DATABASE_URL": ready.conninfo,
-        "OMNITILL_SECRET_KEY": SECRET,
-        "OMNITILL_BROKER__KIND": settings.broker.kind,
-        "OMNITILL_BROKER__PORT": str(settings.broker.port),
-        "OMNITILL_LOG__LEVEL": "warning",
-    }
+def _ingest(ready: Bench) -> Iterator[int]:
+    """Ingest in a process of its own, connected; its process id."""
+    process = multiprocessing.get_context("fork").Process(target=_serve, args=(ready,), daemon=True)
     watcher = _device(ready, ready.devices[-1])
     watcher.subscribe([("fl/1/00/_svc/state", 0)])
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from control_plane.cli import main; sys.exit(main(['ingest']))",
-        ],
-        env=environment,
-    )
+    process.start()
     try:
         eventually(lambda: any(b'"up":true' in one.payload for one in watcher.receive(0.1)), 20)
         watcher.close()
-        yield process
+        if process.pid is None:
+            raise RuntimeError("ingest did not start")
+        yield process.pid
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.terminate()
+        process.join(20)
+
+
+def _serve(ready: Bench) -> None:
+    """What ``omnitill ingest`` does, without its command line."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    # The connections of the parent are not ours.
+    ready.parts.database.engine.dispose(close=False)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    service = IngestService(
+        "00", lambda: ready.clients, ready.parts.database, SystemClock(), AlwaysLeads()
+    )
+    service.start()
+    stopping.wait()
+    service.stop()
+    os._exit(0)
+
+
+class AlwaysLeads:
+    """There is only one ingest here."""
+
+    def is_mine(self) -> bool:
+        return True
+
+    def give_up(self) -> None:
+        """Nothing to give up."""
 
 
 def _cpu_s(pid: int) -> float:
@@ -497,7 +554,7 @@ def _service_context(ready: Bench) -> Any:
 
 
 def _device(ready: Bench, device: str) -> WireClient:
-    return ready.edge.clients().connect(device)
+    return ready.clients.connect(device)
 
 
 def _send_all(client: WireClient, device: str, payloads: list[bytes]) -> None:
