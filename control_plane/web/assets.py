@@ -11,13 +11,13 @@ from pathlib import Path
 
 WEB = Path(__file__).parent
 VENDOR = WEB / "static" / "vendor"
-# What a page loads: where it lies in node_modules.
+# What a page loads: where it lies in node_modules. htmx starts in a timer after its script has run; an extension in a
+# file of its own that comes later than that timer is never asked, and the page stays without its live stream.
 FILES = {
-    "htmx.min.js": "htmx.org/dist/htmx.min.js",
-    "hx-sse.min.js": "htmx.org/dist/ext/hx-sse.min.js",
-    "uplot.iife.min.js": "uplot/dist/uPlot.iife.min.js",
-    "uplot.min.css": "uplot/dist/uPlot.min.css",
-    "uplot.LICENSE": "uplot/LICENSE",
+    "htmx.min.js": ["htmx.org/dist/htmx.min.js", "htmx.org/dist/ext/hx-sse.min.js"],
+    "uplot.iife.min.js": ["uplot/dist/uPlot.iife.min.js"],
+    "uplot.min.css": ["uplot/dist/uPlot.min.css"],
+    "uplot.LICENSE": ["uplot/LICENSE"],
 }
 
 
@@ -26,14 +26,16 @@ def copy_vendor_files(node_modules: Path, vendor: Path) -> list[Path]:
 
     Raises `FileNotFoundError` before anything is changed if npm has not fetched one of them.
     """
-    sources = {name: node_modules / path for name, path in FILES.items()}
-    for source in sources.values():
+    sources = {name: [node_modules / path for path in paths] for name, paths in FILES.items()}
+    for source in (source for parts in sources.values() for source in parts):
         if not source.is_file():
             raise FileNotFoundError(source)
     if vendor.exists():
         shutil.rmtree(vendor)
     vendor.mkdir(parents=True)
-    return [Path(shutil.copyfile(source, vendor / name)) for name, source in sources.items()]
+    for name, parts in sources.items():
+        (vendor / name).write_bytes(b"\n".join(part.read_bytes() for part in parts))
+    return [vendor / name for name in FILES]
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ router = APIRouter()
 _ONE_YEAR_S = 365 * 24 * 3600
 #: What the offline page needs, and what every page loads.
 _KEPT = ("css/omnitill.css", "js/app.js", "js/till.js", "img/icons.svg", "img/mark.svg",
-         "vendor/htmx.min.js", "vendor/hx-sse.min.js")  # fmt: skip
+         "vendor/htmx.min.js")  # fmt: skip
 
 
 @router.get("/static/{build}/{name:path}", dependencies=[PUBLIC_FILE])
