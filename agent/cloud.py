@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.clock import Clock
+    from agent.https_fallback import HttpsLine
     from agent.identity import Identity
     from agent.mqtt_link import MqttLink, Received
     from agent.spool import Spool
@@ -116,11 +117,11 @@ class Cloud:
         self.pump = OutboxPump(spool, clock, self._publish)
         self._line: Line | None = None
         self._link: MqttLink | None = None
+        self._fallback: HttpsLine | None = None
         self._connection = 0
         self._mqtt_is_up = asyncio.Event()
         self._mqtt_is_down = asyncio.Event()
         self._mqtt_is_down.set()
-        self._opened = asyncio.Event()
         self._state_is_stale = asyncio.Event()
         self._published_state: ReportedState | None = None
         self._service_boot: str | None = None
@@ -170,6 +171,8 @@ class Cloud:
     async def use(self, identity: Identity) -> None:
         """Go on with a renewed certificate: the connection is made anew."""
         self._identity = identity
+        if self._fallback is not None:
+            self._fallback.use(identity)
         if self._link is not None:
             await self._link.close()
 
@@ -246,22 +249,21 @@ class Cloud:
         self._service_boot = None
         self._publish_presence("online")
         self._publish_state()
-        self._opened.set()
         self.pump.open()
 
     def _end(self, line: Line) -> None:
         if self._line is line:
             self._line = None
-            self._opened.clear()
             self.pump.close()
 
     async def _keep_mqtt(self) -> None:
         pauses = _Pauses()
         while True:
             self._connection += 1
+            identity = self._identity
             try:
                 link = await mqtt_link.connect(
-                    self._identity,
+                    identity,
                     self._clock,
                     will=self._presence("offline"),
                     receive=self._receive,
@@ -272,6 +274,10 @@ class Cloud:
                     log.warning("cloud_unreachable", reason=refused.message)
                 self.trouble = refused.message
                 await asyncio.sleep(pauses.next_s())
+                continue
+            if identity is not self._identity:
+                # Renewed meanwhile.
+                await link.close()
                 continue
             log.info("cloud_connected", boot=self._boot, connection=self._connection)
             self.trouble = ""
@@ -292,8 +298,8 @@ class Cloud:
                 self._mqtt_is_down.set()
                 self._end(link)
                 await link.close()
+            self.trouble = f"the connection to the broker ended ({reason})"
             log.warning("cloud_lost", reason=reason)
-            self.trouble = f"the connection ended: {reason}"
             if self._clock.elapsed() - since >= _STABLE_S:
                 pauses = _Pauses()
             await asyncio.sleep(pauses.next_s())
@@ -302,15 +308,15 @@ class Cloud:
         while True:
             if self._way is Way.AUTO:
                 await self._until_mqtt_was_down()
-            from agent.https_fallback import HttpsLine  # noqa: PLC0415 (only where MQTT is blocked)
+            from agent import https_fallback  # noqa: PLC0415 (only where MQTT is blocked)
 
-            line = HttpsLine(
+            line = https_fallback.HttpsLine(
                 self._identity,
                 self._time,
                 self._clock,
                 receive=self._receive,
-                config_hash=lambda: self._about.state().config.hash,
             )
+            self._fallback = line
             running = asyncio.create_task(line.run())
             try:
                 if self._way is Way.HTTPS:
@@ -323,6 +329,7 @@ class Cloud:
                 log.info("cloud_back_on_mqtt")
             finally:
                 self._end(line)
+                self._fallback = None
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
 
@@ -425,7 +432,7 @@ class Cloud:
 
     async def _keep_time(self) -> None:
         while True:
-            await self._opened.wait()
+            await self._mqtt_is_up.wait()
             for _ in range(_TIME_SAMPLES):
                 await self._ask_time()
             with contextlib.suppress(TimeoutError):

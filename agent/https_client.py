@@ -98,10 +98,19 @@ class HttpsClient:
         self._time = time
         self._clock = clock
         self._ca_pem = ca_pem
-        self._identity = identity
+        self._identity: Identity | None = None
+        self._key_pem = b""
         self._key: EllipticCurvePrivateKey | None = None
+        if identity is not None:
+            self.use(identity)
         self._connection: http.client.HTTPConnection | None = None
         self._turn = asyncio.Lock()
+
+    def use(self, identity: Identity) -> None:
+        """Sign as this one from now on. Its key is read at once: a renewal removes the file."""
+        self._identity = identity
+        self._key_pem = identity.key_file.read_bytes()
+        self._key = None
 
     async def request(
         self, method: str, path: str, body: bytes = b"", *, timeout_s: float = TIMEOUT_S
@@ -166,6 +175,8 @@ class HttpsClient:
                     raise
                 self._connection = None
             finally:
+                if given_up.is_set():
+                    self._connection = None
                 if self._connection is not connection:
                     # Given up meanwhile, by us or by whoever waited.
                     _shut(connection)
@@ -208,7 +219,7 @@ class HttpsClient:
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
 
         assert self._identity is not None  # noqa: S101 (asked by `_exchange`)
-        key = self._key = self._key or load_key(self._identity.key_file.read_bytes())
+        key = self._key = self._key or load_key(self._key_pem)
         timestamp_ms = int(self._time.now().timestamp() * 1000)
         signature = key.sign(signed_text(method, path, timestamp_ms, body), ECDSA(SHA256()))
         return {

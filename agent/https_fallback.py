@@ -68,12 +68,10 @@ class HttpsLine:
         clock: Clock,
         *,
         receive: Callable[[Received], None],
-        config_hash: Callable[[], str],
     ) -> None:
         self._clock = clock
         self._time = time
         self._receive = receive
-        self._config_hash = config_hash
         # Each waits for its own answers, so each has its own connection.
         self._up, self._down, self._claims = (
             HttpsClient(
@@ -90,6 +88,11 @@ class HttpsLine:
         self._asking: set[asyncio.Task[None]] = set()
         self.works = asyncio.Event()
         """Set while the last request was answered."""
+
+    def use(self, identity: Identity) -> None:
+        """Go on with a renewed certificate."""
+        for client in (self._up, self._down, self._claims):
+            client.use(identity)
 
     def publish(self, channel: Channel, payload: bytes) -> bool:
         """Take a message to be posted soon; always possible."""
@@ -145,9 +148,10 @@ class HttpsLine:
     async def _keep_polling(self) -> None:
         pause_s = 0.0
         wait_s = 0
+        seen_hash = ""
         before: list[msgspec.Raw] = []
         while True:
-            path = f"{DESIRED}?wait={wait_s}&config_hash={self._config_hash()}"
+            path = f"{DESIRED}?wait={wait_s}&config_hash={seen_hash}"
             try:
                 answer = msgspec.json.decode(
                     await self._down.request("GET", path, timeout_s=wait_s + 15), type=_Desired
@@ -165,10 +169,12 @@ class HttpsLine:
                 self._tell(Channel.CONFIG, encode(answer.config))
             for ack in answer.resend:
                 self._tell(Channel.ACK, encode(ack))
-            if answer.commands and answer.commands == before:
-                # The server repeats what is not reported yet, and does not wait while it has something to say.
+            config_hash = answer.config.hash if answer.config else seen_hash
+            says_nothing_new = answer.commands == before and config_hash == seen_hash
+            if answer.resend or (answer.commands and says_nothing_new):
+                # The server does not wait while it has something to say, even when it has said it before.
                 await asyncio.sleep(REPEAT_S)
-            before = answer.commands
+            before, seen_hash = answer.commands, config_hash
 
     async def _claim(self, payload: bytes) -> None:
         try:

@@ -107,7 +107,8 @@ class MqttLink:
         """End it without a word, as a pulled cable does: the broker sends the last will."""
         sock: Any = self._client.socket()  # paho's socket-like
         if sock is not None:
-            sock.shutdown(socket.SHUT_RDWR)
+            # Below TLS, which would forget its state while the network thread uses it.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     async def close(self) -> None:
         """End it politely: the last will is not sent. A dead line is left to end by itself."""
@@ -161,13 +162,12 @@ async def connect(
     client.on_disconnect = callbacks.on_disconnect
     given_up = threading.Event()
     try:
-        await in_thread(lambda: _open(client, broker, given_up), "mqtt-open")
+        await in_thread(lambda: _open(client, broker, context, given_up), "mqtt-open")
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             refusal = await callbacks.accepted
     except BaseException as error:
         given_up.set()
         client.disconnect()
-        context.close_failed()
         if isinstance(error, OSError | ValueError | TimeoutError):
             raise _refused(broker.host, broker.port, error) from error
         raise
@@ -183,16 +183,20 @@ async def connect(
     return link
 
 
-def _open(client: Client, broker: Broker, given_up: threading.Event) -> None:
+def _open(
+    client: Client, broker: Broker, context: _NamedContext, given_up: threading.Event
+) -> None:
     """Blocking: name, TCP, TLS, CONNECT; then the network thread takes over, unless nobody waits any more."""
+    options = {}
     if broker.mqtt_level == _MQTT5:
         properties = _properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = SESSION_EXPIRY_S
-        client.connect(
-            broker.host, broker.port, KEEPALIVE_S, clean_start=False, properties=properties
-        )
-    else:
-        client.connect(broker.host, broker.port, KEEPALIVE_S)
+        options = {"clean_start": False, "properties": properties}
+    try:
+        client.connect(broker.host, broker.port, KEEPALIVE_S, **options)
+    except BaseException:
+        context.close_failed()
+        raise
     if given_up.is_set():
         client.disconnect()
     else:

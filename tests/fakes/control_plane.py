@@ -116,6 +116,7 @@ class FakeControlPlane:
         self.broker: Broker | None = None
         self.requests: list[tuple[str, str]] = []
         self.is_http_down = False
+        self.config = DesiredConfig(version=1, hash="h1", document={})
         self._taken: dict[str, Taken] = {}
         self._nonces: dict[str, str] = {}
         self._commands: dict[str, list[Command]] = {}
@@ -406,14 +407,17 @@ class FakeControlPlane:
         return contract.ClaimAnswer(grant=grant, server_ms=self._now_ms())
 
     def _desired(self, device_id: str, _body: bytes, path: str) -> object:
-        wait_s = float(parse_qs(urlsplit(path).query).get("wait", ["0"])[0])
+        asked = parse_qs(urlsplit(path).query)
+        wait_s = float(asked.get("wait", ["0"])[0])
+        config = None if asked.get("config_hash") == [self.config.hash] else self.config
         with self._news:
-            self._news.wait_for(
-                lambda: bool(self._open_commands(device_id)), timeout=min(wait_s, 2)
-            )
+            if config is None:
+                self._news.wait_for(
+                    lambda: bool(self._open_commands(device_id)), timeout=min(wait_s, 2)
+                )
             return contract.Desired(
                 commands=self._open_commands(device_id),
-                config=DesiredConfig(version=1, hash="h", document={}),
+                config=config,
                 resend=[],
                 server_ms=self._now_ms(),
             )

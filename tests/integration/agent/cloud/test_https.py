@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from agent import identity as identities
 from agent.clock import SystemClock
 from agent.cloud import Way
 from agent.https_client import ControlPlaneRefused, ControlPlaneUnreachable, HttpsClient
+from agent.identity import Identity
 from agent.timekeeping import DeviceTime
 from protocols.cloud.commands import ReportNow
 from protocols.cloud.events import CommandResult
@@ -87,6 +89,30 @@ async def test_a_command_comes_by_the_long_poll_and_its_result_goes_up(
     assert not device.commands[0].is_retained
 
 
+async def test_a_command_that_is_told_again_and_again_is_not_asked_for_without_pause(
+    device: Device, site: Site
+) -> None:
+    site.plane.send(DEVICE, ReportNow(), "cmd_0001")
+    await until(lambda: len(device.commands) >= 2)
+    polls = site.plane.requests.count(("GET", DESIRED))
+
+    await until(lambda: len(device.commands) >= 3)
+
+    assert site.plane.requests.count(("GET", DESIRED)) <= polls + 2
+
+
+async def test_a_configuration_is_told_once(device: Device, site: Site) -> None:
+    await until(lambda: site.plane.requests.count(("GET", DESIRED)) >= 2)
+    polls = site.plane.requests.count(("GET", DESIRED))
+
+    for number in range(20):
+        await device.pay(number)
+    await until(lambda: device.spool.pending == 0)
+
+    # It waits for news now, instead of being told the same at once.
+    assert site.plane.requests.count(("GET", DESIRED)) <= polls + 1
+
+
 async def test_a_claim_is_granted(device: Device) -> None:
     granted = await device.cloud.claim(
         "cmd_0001", "nonce-01", give_up_at=device.clock.elapsed() + 5
@@ -100,6 +126,19 @@ async def test_every_answer_tells_the_time(device: Device, site: Site) -> None:
     await until(lambda: device.time.offset_ms() is not None)
 
     assert abs(device.time.offset_ms() or 0) < 1000
+
+
+async def test_a_new_certificate_is_used_at_once(
+    device: Device, site: Site, state_dir: Path, url: str
+) -> None:
+    # The certificate of before is not good any more, and its key is gone from the disk.
+    await device.cloud.use(site.enrolled(state_dir, control_url=url))
+
+    await device.pay(1)
+    granted = await device.cloud.claim("cmd_1", "nonce-01", give_up_at=device.clock.elapsed() + 5)
+    await until(lambda: device.spool.pending == 0)
+
+    assert granted is not None
 
 
 async def test_a_server_that_is_away_is_asked_again_and_nothing_is_lost(
@@ -196,9 +235,9 @@ async def test_a_request_that_somebody_changed_is_refused(
     site: Site, state_dir: Path, url: str
 ) -> None:
     asking = client(site, state_dir, url)
-    # The key of another device signs.
+    # The key of another device signs in the name of this one.
     other = site.enrolled(state_dir.with_name("other"), device_id="dev-other")
-    (state_dir / "identity" / "device.key").write_bytes(other.key_file.read_bytes())
+    asking.use(Identity(identities.load(state_dir).membership, other.folder))
 
     with pytest.raises(ControlPlaneRefused) as refused:
         await asking.request("GET", f"{DESIRED}?wait=0")
@@ -225,7 +264,9 @@ async def test_a_request_is_given_up_at_once_when_nobody_waits_any_more(
 ) -> None:
     asking = client(site, state_dir, url)
     await asking.request("GET", f"{DESIRED}?wait=0")
-    waiting = asyncio.create_task(asking.request("GET", f"{DESIRED}?wait=30", timeout_s=60))
+    waiting = asyncio.create_task(
+        asking.request("GET", f"{DESIRED}?wait=30&config_hash=h1", timeout_s=60)
+    )
     requests = len(site.plane.requests)
     await until(lambda: len(site.plane.requests) > requests)
 

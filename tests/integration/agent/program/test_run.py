@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from agent import identity as identities
 from protocols.cloud.commands import CommandBody, RestartAgent, StartPayment
 from protocols.cloud.events import CommandResult, DeviceEvent, PaymentResult
+from protocols.cloud.http import RENEW
 from protocols.cloud.topics import Stream
 from tests.fakes.control_plane import Taken
 from tests.support.agent_program import PROGRAM, Simulation, run_agent, simulation
 from tests.support.branch import DEVICE, Site
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 
@@ -273,6 +276,39 @@ def test_a_box_that_is_enrolled_anew_tells_as_the_new_device_what_it_had_not_tol
     kinds = [one.kind for one in box.taken.told(Stream.EVENTS) if isinstance(one, DeviceEvent)]
     assert "journal.other_device" in kinds
     assert box.taken.envelopes(Stream.TRANSACTIONS)[0].epoch == 2
+
+
+def test_a_certificate_near_its_end_is_renewed_and_used_by_itself(box: Box) -> None:
+    url = box.site.plane.serve(box.site.server_files)
+    before = box.site.enrolled(box.state_dir, control_url=url, age_days=80)
+
+    box.start()
+    eventually(lambda: ("POST", RENEW) in box.site.plane.requests, deadline_s=20)
+    eventually(
+        lambda: [one.conn for one in box.taken.presence if one.state == "online"][-1] == 2,
+        deadline_s=20,
+    )
+    box.pay("ts_0001", 1234)
+
+    after = identities.load(box.state_dir)
+    assert box.outcome_of("ts_0001") == "approved"
+    assert after.membership.valid_until > before.membership.valid_until
+    assert box.site.plane.requests.count(("POST", RENEW)) == 1
+
+
+def test_a_shop_that_blocks_mqtt_sells_over_https(box: Box) -> None:
+    url = box.site.plane.serve(box.site.server_files)
+    box.site.enrolled(box.state_dir, control_url=url, broker=box.site.where(port=free_port()))
+    box.config.write_text(
+        box.config.read_text().replace('cloud = "mqtt"', 'cloud = "auto"\nhttps_after_s = 0.1')
+    )
+
+    box.start()
+    box.pay("ts_0001", 1234)
+
+    assert box.outcome_of("ts_0001") == "approved"
+    assert box.terminal.books()["sum_minor"] == 1234
+    assert box.end(signal.SIGTERM) == 0
 
 
 # --- the spool command -----------------------------------------------------------------------------------------
