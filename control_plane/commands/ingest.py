@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -57,8 +56,6 @@ def run(chosen: argparse.Namespace) -> int:
     # Batches make many small objects and no cycles: collecting after every 700 of them costs a fifth of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    # One thread reads while another waits for the database: when its answer is there, it must not wait for 5 ms.
-    sys.setswitchinterval(0.0005)
     roles = {ProcessRole.INGEST, *([ProcessRole.BROKER] if chosen.broker else [])}
     try:
         with running(parts, frozenset(roles)):

@@ -209,15 +209,8 @@ class _Work:
     not_now: int = 0
 
 
-class Prepared(NamedTuple):
-    """A batch that was read and sorted, ready to be committed."""
-
-    uplinks: Sequence[Uplink]
-    batch: _Batch
-
-
 class Intake:
-    """Takes in batches, one after the other. One thread may prepare the next while another commits."""
+    """Takes in batches, for one thread."""
 
     def __init__(self, database: Database, clock: Clock, *, gap_s: float = GAP_S) -> None:
         self._database = database
@@ -233,36 +226,24 @@ class Intake:
         self._recent: set[str] = set()
         self._less_recent: set[str] = set()
 
-    def take_in(self, uplinks: Sequence[Uplink]) -> list[Answer]:
+    def take_in(self, messages: Sequence[Uplink]) -> list[Answer]:
         """Commit a batch; the acknowledgements to send now. Raises IntakeAway, and then nothing was written.
 
         Messages of devices that may not speak are left out without an answer: they stay in the devices' outboxes.
         """
-        return self.commit(self.prepare(uplinks))
-
-    def prepare(self, uplinks: Sequence[Uplink]) -> Prepared:
-        """The part of ``take_in`` that writes nothing. Raises IntakeAway."""
-        try:
-            return Prepared(uplinks, self._sort(uplinks))
-        except Exception as error:
-            if trouble_of(error) is None:
-                raise
-            raise IntakeAway from error
-
-    def commit(self, prepared: Prepared) -> list[Answer]:
-        """The part of ``take_in`` that writes. Raises IntakeAway."""
         began = time.monotonic()
-        answers = self._take_in(prepared.uplinks, batch=prepared.batch)
+        answers = self._take_in(messages)
         metrics.BATCH_SECONDS.observe(time.monotonic() - began)
         return answers
 
-    def _take_in(
-        self, messages: Sequence[Uplink], *, batch: _Batch | None = None, fit: bool = False
-    ) -> list[Answer]:
+    def forget_devices(self) -> None:
+        """Look at the database again before believing what is known of senders."""
+        for device in self._devices.values():
+            device.known_until = 0.0
+
+    def _take_in(self, messages: Sequence[Uplink], *, fit: bool = False) -> list[Answer]:
         for _ in range(_ATTEMPTS):
-            outcome = self._attempt(messages, batch, fit=fit)
-            # Writing has changed it; the next attempt begins with the messages.
-            batch = None
+            outcome = self._attempt(messages, fit=fit)
             if not isinstance(outcome, Exception):
                 return outcome
             if trouble_of(outcome) is not Trouble.CONFLICT:
@@ -274,15 +255,15 @@ class Intake:
     def _attempt(
         self,
         messages: Sequence[Uplink],
-        batch: _Batch | None = None,
         *,
         fit: bool,
         spoil: Callable[[_Batch], _Batch] | None = None,
     ) -> list[Answer] | Exception:
         """One transaction; the error when it was undone by anything but a database that is away. Raises IntakeAway."""
         self._careful = max(0, self._careful - 1)
+        batch: _Batch | None = None
         try:
-            batch = batch or self._sort(messages)
+            batch = self._sort(messages)
             if spoil:
                 batch = spoil(batch)
             with self._database.connection() as db:

@@ -25,8 +25,8 @@ from control_plane.mqtt.broker import (
 from control_plane.mqtt.credentials import nats_users
 from protocols.cloud.topics import MAX_PAYLOAD_BYTES
 
-#: How many messages ingest may hold before it acknowledges: three of its largest batches.
-MAX_ACK_PENDING: Final = 6000
+#: How many messages ingest may hold before it acknowledges; also the largest batch.
+MAX_ACK_PENDING: Final = 2000
 
 
 class EmbeddedNats:

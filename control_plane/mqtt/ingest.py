@@ -1,21 +1,18 @@
 """The ingest role: one persistent, named session per topic cell, drained into the database.
 
-One thread reads what has arrived, another commits it, tells the devices, and only then acknowledges to the broker, in
-the order of arrival. At most one batch waits between the two; what is not read waits in the socket, then at the broker,
-then in the devices' outboxes, each bounded. Nobody waits for a batch to fill.
+One thread takes what has arrived, commits it, tells the devices, and only then acknowledges to the broker, in the order
+of arrival. What it does not take waits in the socket, then at the broker, then in the devices' outboxes, each bounded.
 A standby waits for the leadership of the cell.
 """
 
 from __future__ import annotations
 
-import queue
 import random
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,15 +21,7 @@ from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.devices import presence
 from control_plane.ingest import book
-from control_plane.ingest.intake import (
-    ASK_AGAIN_S,
-    GAP_S,
-    Answer,
-    Intake,
-    IntakeAway,
-    Prepared,
-    Uplink,
-)
+from control_plane.ingest.intake import ASK_AGAIN_S, GAP_S, Answer, Intake, IntakeAway, Uplink
 from control_plane.mqtt.broker import Clients
 from control_plane.mqtt.credentials import INGEST, ingest_filters
 from control_plane.mqtt.wire import Message, Will, WireClient, WireError
@@ -43,9 +32,7 @@ from protocols.ids import new_id
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
-#: Largest batch. Brokers are configured to have three of them under way: one read, one waiting, one being committed.
+#: Largest batch; brokers are configured to have as many messages under way.
 BATCH: Final = 2000
 _WAIT_S: Final = 0.5
 _SWEEP_S: Final = 2.0
@@ -138,15 +125,11 @@ class IngestService:
             self._announce(client, up=True)
             self._connected.set()
             log.info("ingest_connected", cell=self._cell, resumed=client.session_present)
-            with _Committer(self._commit, client) as committer:
-                while not self._stopping.is_set() and self._still_leads():
-                    messages = client.receive(_WAIT_S, most=BATCH)
-                    if messages:
-                        uplinks = self._uplinks(messages)
-                        prepared = self._patiently(partial(self._intake.prepare, uplinks))
-                        committer.put(messages, prepared)
-                    committer.check()
-                    self._sweep(client)
+            while not self._stopping.is_set() and self._still_leads():
+                messages = client.receive(_WAIT_S, most=BATCH)
+                if messages:
+                    self._take(client, messages)
+                self._sweep(client)
             self._announce(client, up=False)
             client.settle()
         except BaseException:
@@ -155,28 +138,26 @@ class IngestService:
             raise
         client.close()
 
-    def _uplinks(self, messages: list[Message]) -> list[Uplink]:
+    def _take(self, client: WireClient, messages: list[Message]) -> None:
         addresses = self._addresses
-        uplinks = []
+        batch = []
         for message in messages:
             address = addresses.get(message.topic) or self._address(message.topic)
             if address is not None:
-                uplinks.append(Uplink(address.device_id, address.channel, message.payload))
-        return uplinks
+                batch.append(Uplink(address.device_id, address.channel, message.payload))
+        send_answers(client, self._commit(batch))
+        client.acknowledge(messages)
 
-    def _commit(self, prepared: Prepared) -> list[Answer]:
-        return self._patiently(partial(self._intake.commit, prepared))
-
-    def _patiently(self, act: Callable[[], T]) -> T:
-        """Try until the database answers. Raises WireError when it stays away: nothing is acknowledged, so the broker
-        has it all again for the next connection.
+    def _commit(self, batch: list[Uplink]) -> list[Answer]:
+        """Raises WireError when the database stays away: nothing is acknowledged, so the broker has it all again for
+        the next connection.
         """
         deadline = time.monotonic() + _BREAK_S
         while True:
             try:
-                return act()
+                return self._intake.take_in(batch)
             except IntakeAway as error:
-                log.warning("ingest_waits_for_database", cell=self._cell)
+                log.warning("ingest_waits_for_database", messages=len(batch))
                 if time.monotonic() > deadline or self._stopping.wait(0.3):
                     raise WireError("the database is away") from error
 
@@ -242,54 +223,6 @@ class IngestService:
 
     def _service_state(self, *, up: bool) -> bytes:
         return encode(ServiceState(up=up, boot=self._boot, ts=self._clock.now().isoformat()))
-
-
-class _Committer:
-    """Commits batches on a thread of its own, in order, as long as the block lasts."""
-
-    def __init__(self, commit: Callable[[Prepared], list[Answer]], client: WireClient) -> None:
-        self._commit = commit
-        self._client = client
-        self._waiting: queue.Queue[tuple[list[Message], Prepared] | None] = queue.Queue(maxsize=1)
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="ingest-commit", daemon=True)
-
-    def __enter__(self) -> _Committer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Finish what waits, unless something has failed."""
-        self._put(None)
-        self._thread.join(timeout=15)
-        self.check()
-
-    def put(self, messages: list[Message], prepared: Prepared) -> None:
-        """Commit this after what was put before."""
-        self._put((messages, prepared))
-
-    def _put(self, item: tuple[list[Message], Prepared] | None) -> None:
-        while self._thread.is_alive():
-            try:
-                self._waiting.put(item, timeout=0.5)
-            except queue.Full:
-                continue
-            return
-
-    def check(self) -> None:
-        """Raises what has failed on the other thread."""
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-
-    def _run(self) -> None:
-        try:
-            while (item := self._waiting.get()) is not None:
-                messages, prepared = item
-                send_answers(self._client, self._commit(prepared))
-                self._client.acknowledge(messages)
-        except BaseException as failure:
-            self._failure = failure
 
 
 def send_answers(client: WireClient, answers: list[Answer]) -> None:

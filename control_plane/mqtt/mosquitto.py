@@ -34,7 +34,7 @@ from control_plane.mqtt.wire import WireError
 log = structlog.get_logger()
 
 #: Messages that ingest may hold before it acknowledges, for each client; mosquitto knows only one figure for all.
-MAX_INFLIGHT: Final = 6000
+MAX_INFLIGHT: Final = 2000
 _QUEUED: Final = 100_000
 _STAND_IN: Final = timedelta(minutes=5)
 

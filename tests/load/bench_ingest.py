@@ -392,7 +392,7 @@ class PlainClients(Clients):
 def _plain_mosquitto(folder: Path, port: int) -> Iterator[None]:
     config = folder / "plain.conf"
     config.write_text(
-        f"listener {port} {LOOPBACK}\nallow_anonymous true\nmax_inflight_messages {3 * BATCH_LIMIT}\n"
+        f"listener {port} {LOOPBACK}\nallow_anonymous true\nmax_inflight_messages {BATCH_LIMIT}\n"
         "max_queued_messages 100000\nset_tcp_nodelay true\nlog_type error\n"
     )
     process = subprocess.Popen([program("mosquitto"), "-c", str(config)])
@@ -485,7 +485,6 @@ def _serve(ready: Bench) -> None:
     ready.parts.database.engine.dispose(close=False)
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    sys.setswitchinterval(0.0005)
     service = IngestService(
         "00", lambda: ready.clients, ready.parts.database, SystemClock(), AlwaysLeads()
     )
