@@ -184,6 +184,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchant")),
     )
     op.create_table(
+        "payment_moment",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.Column("attempt_id", sa.String(length=40), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("text", sa.String(length=2000), nullable=False),
+        sa.Column(
+            "facts", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("actor_name", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_payment_moment")),
+    )
+    with op.batch_alter_table("payment_moment", schema=None) as batch_op:
+        batch_op.create_index("ix_payment_moment_payment", ["payment_id", "id"], unique=False)
+
+    op.create_table(
         "quarantine",
         sa.Column(
             "id",
@@ -536,6 +559,38 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_audit_head")),
     )
     op.create_table(
+        "customer",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=False),
+        sa.Column("phone", sa.String(length=40), nullable=False),
+        sa.Column("company", sa.String(length=200), nullable=False),
+        sa.Column(
+            "address", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("language", sa.String(length=10), nullable=True),
+        sa.Column("note", sa.String(length=2000), nullable=False),
+        sa.Column("processor_id", sa.String(length=64), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_customer_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_customer")),
+        sa.UniqueConstraint(
+            "merchant_id", "processor_id", name=op.f("uq_customer_merchant_id_processor_id")
+        ),
+    )
+    with op.batch_alter_table("customer", schema=None) as batch_op:
+        batch_op.create_index("ix_customer_merchant_email", ["merchant_id", "email"], unique=False)
+        batch_op.create_index(
+            "ix_customer_merchant_used", ["merchant_id", "used_at", "id"], unique=False
+        )
+
+    op.create_table(
         "idempotency_key",
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
         sa.Column("route", sa.String(length=200), nullable=False),
@@ -595,6 +650,64 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_location_merchant_id"), ["merchant_id"], unique=False)
 
     op.create_table(
+        "mail_message",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("related_id", sa.String(length=64), nullable=False),
+        sa.Column("dedupe_key", sa.String(length=200), nullable=False),
+        sa.Column("to", sa.String(length=254), nullable=False),
+        sa.Column("reply_to", sa.String(length=254), nullable=False),
+        sa.Column("subject", sa.String(length=400), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("html", sa.Text(), nullable=False),
+        sa.Column(
+            "headers", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "attachments", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("handed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_mail_message_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mail_message")),
+        sa.UniqueConstraint(
+            "merchant_id", "dedupe_key", name=op.f("uq_mail_message_merchant_id_dedupe_key")
+        ),
+    )
+    with op.batch_alter_table("mail_message", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_mail_message_merchant_time", ["merchant_id", "created_at", "id"], unique=False
+        )
+        batch_op.create_index("ix_mail_message_related", ["related_id", "created_at"], unique=False)
+
+    op.create_table(
+        "mailbox_message",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("to", sa.String(length=254), nullable=False),
+        sa.Column("sender", sa.String(length=400), nullable=False),
+        sa.Column("subject", sa.String(length=400), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_mailbox_message_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mailbox_message")),
+    )
+    with op.batch_alter_table("mailbox_message", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_mailbox_message_merchant_time", ["merchant_id", "received_at", "id"], unique=False
+        )
+
+    op.create_table(
         "membership",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -622,6 +735,81 @@ def upgrade() -> None:
         )
         batch_op.create_index(batch_op.f("ix_membership_user_id"), ["user_id"], unique=False)
 
+    op.create_table(
+        "processor_account",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("processor", sa.String(length=20), nullable=False),
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("secret_key", sa.Text(), nullable=False),
+        sa.Column("publishable_key", sa.String(length=200), nullable=False),
+        sa.Column("api_base", sa.String(length=300), nullable=False),
+        sa.Column("script_url", sa.String(length=300), nullable=False),
+        sa.Column("webhook_secrets", sa.Text(), nullable=False),
+        sa.Column("livemode", sa.Boolean(), nullable=False),
+        sa.Column("country", sa.String(length=2), nullable=False),
+        sa.Column("default_currency", sa.String(length=3), nullable=False),
+        sa.Column("moto_enabled", sa.Boolean(), nullable=True),
+        sa.Column("moto_probed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("connected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_processor_account_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_processor_account")),
+        sa.UniqueConstraint("merchant_id", name=op.f("uq_processor_account_merchant_id")),
+    )
+    op.create_table(
+        "processor_event",
+        sa.Column("id", sa.String(length=120), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("event_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=80), nullable=False),
+        sa.Column("object_id", sa.String(length=200), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "payload", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deliveries", sa.Integer(), nullable=False),
+        sa.Column("processed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("last_error", sa.String(length=2000), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_processor_event_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_processor_event")),
+    )
+    with op.batch_alter_table("processor_event", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_processor_event_merchant_id"), ["merchant_id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_processor_event_open",
+            ["received_at"],
+            unique=False,
+            postgresql_where=sa.text("processed_at IS NULL"),
+            sqlite_where=sa.text("processed_at IS NULL"),
+        )
+
+    op.create_table(
+        "receipt_template",
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("message", sa.String(length=500), nullable=False),
+        sa.Column("footer", sa.String(length=1000), nullable=False),
+        sa.Column(
+            "shown", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("language", sa.String(length=10), nullable=False),
+        sa.Column("reply_to", sa.String(length=254), nullable=False),
+        sa.Column("logo_png", sa.LargeBinary(), nullable=True),
+        sa.Column("logo_width", sa.Integer(), nullable=False),
+        sa.Column("logo_height", sa.Integer(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_receipt_template_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_receipt_template")),
+    )
     op.create_table(
         "user_session",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -651,6 +839,62 @@ def upgrade() -> None:
             batch_op.f("ix_user_session_merchant_id"), ["merchant_id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_user_session_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "cloud_reader",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("processor_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("device_type", sa.String(length=60), nullable=False),
+        sa.Column("serial_number", sa.String(length=100), nullable=False),
+        sa.Column("software_version", sa.String(length=60), nullable=True),
+        sa.Column("status", sa.String(length=20), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["location.id"], name=op.f("fk_cloud_reader_location_id_location")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_cloud_reader_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cloud_reader")),
+        sa.UniqueConstraint(
+            "merchant_id", "processor_id", name=op.f("uq_cloud_reader_merchant_id_processor_id")
+        ),
+    )
+    with op.batch_alter_table("cloud_reader", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_cloud_reader_location_id"), ["location_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_cloud_reader_merchant_id"), ["merchant_id"], unique=False
+        )
+
+    op.create_table(
+        "customer_word",
+        sa.Column("customer_id", sa.String(length=40), nullable=False),
+        sa.Column(
+            "word",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["customer_id"],
+            ["customer.id"],
+            name=op.f("fk_customer_word_customer_id_customer"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("customer_id", "word", name=op.f("pk_customer_word")),
+    )
+    with op.batch_alter_table("customer_word", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_customer_word_found", ["merchant_id", "word", "customer_id"], unique=False
+        )
 
     op.create_table(
         "device",
@@ -731,6 +975,172 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "payment",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=True),
+        sa.Column("cashier_id", sa.String(length=64), nullable=False),
+        sa.Column("cashier_name", sa.String(length=200), nullable=False),
+        sa.Column("customer_id", sa.String(length=40), nullable=True),
+        sa.Column("form_key", sa.String(length=64), nullable=True),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("tax_minor", sa.BigInteger(), nullable=False),
+        sa.Column("tip_minor", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "items", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "fields", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("receipt_email", sa.String(length=254), nullable=False),
+        sa.Column("capture_later", sa.Boolean(), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("state_since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("processor_id", sa.String(length=64), nullable=True),
+        sa.Column("livemode", sa.Boolean(), nullable=False),
+        sa.Column("authorized_minor", sa.BigInteger(), nullable=False),
+        sa.Column("captured_minor", sa.BigInteger(), nullable=False),
+        sa.Column("capture_before", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("refunded_minor", sa.BigInteger(), nullable=False),
+        sa.Column("charge_id", sa.String(length=64), nullable=True),
+        sa.Column("method_kind", sa.String(length=40), nullable=True),
+        sa.Column("card_brand", sa.String(length=40), nullable=True),
+        sa.Column("card_last4", sa.String(length=4), nullable=True),
+        sa.Column("card_fingerprint", sa.String(length=64), nullable=True),
+        sa.Column("risk_level", sa.String(length=20), nullable=True),
+        sa.Column("fee_minor", sa.BigInteger(), nullable=True),
+        sa.Column("settlement_minor", sa.BigInteger(), nullable=True),
+        sa.Column("settlement_currency", sa.String(length=3), nullable=True),
+        sa.Column("settlement_rate", sa.String(length=40), nullable=True),
+        sa.Column("transaction_id", sa.String(length=64), nullable=True),
+        sa.Column("duplicate_of", sa.String(length=40), nullable=True),
+        sa.Column("explanation", sa.String(length=2000), nullable=False),
+        sa.Column("look_again_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("looks", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["location.id"], name=op.f("fk_payment_location_id_location")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_payment_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_payment")),
+        sa.UniqueConstraint(
+            "merchant_id", "form_key", name=op.f("uq_payment_merchant_id_form_key")
+        ),
+        sa.UniqueConstraint(
+            "merchant_id", "processor_id", name=op.f("uq_payment_merchant_id_processor_id")
+        ),
+    )
+    with op.batch_alter_table("payment", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_payment_card_fingerprint"), ["card_fingerprint"], unique=False
+        )
+        batch_op.create_index("ix_payment_customer", ["customer_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_payment_guard",
+            ["merchant_id", "amount_minor", "currency", "created_at"],
+            unique=False,
+        )
+        batch_op.create_index("ix_payment_merchant_id", ["merchant_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_payment_unsettled",
+            ["look_again_at"],
+            unique=False,
+            postgresql_where=sa.text(
+                "state IN ('in_progress', 'requires_action', 'processing', 'authorized', 'unknown')"
+            ),
+            sqlite_where=sa.text(
+                "state IN ('in_progress', 'requires_action', 'processing', 'authorized', 'unknown')"
+            ),
+        )
+
+    op.create_table(
+        "processor_location",
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("processor_id", sa.String(length=64), nullable=False),
+        sa.Column(
+            "address", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"],
+            ["location.id"],
+            name=op.f("fk_processor_location_location_id_location"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"],
+            ["merchant.id"],
+            name=op.f("fk_processor_location_merchant_id_merchant"),
+        ),
+        sa.PrimaryKeyConstraint("location_id", name=op.f("pk_processor_location")),
+    )
+    with op.batch_alter_table("processor_location", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_processor_location_merchant_id"), ["merchant_id"], unique=False
+        )
+
+    op.create_table(
+        "saved_method",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("customer_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("brand", sa.String(length=40), nullable=False),
+        sa.Column("last4", sa.String(length=4), nullable=False),
+        sa.Column("exp_month", sa.Integer(), nullable=True),
+        sa.Column("exp_year", sa.Integer(), nullable=True),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("funding", sa.String(length=20), nullable=False),
+        sa.Column("bank_name", sa.String(length=200), nullable=False),
+        sa.Column("processor_id", sa.String(length=64), nullable=False),
+        sa.Column("mandate_id", sa.String(length=64), nullable=True),
+        sa.Column("mandate_status", sa.String(length=40), nullable=True),
+        sa.Column("consent_text", sa.String(length=2000), nullable=False),
+        sa.Column("consent_how", sa.String(length=40), nullable=False),
+        sa.Column("consent_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("consent_by", sa.String(length=64), nullable=False),
+        sa.Column("consent_by_name", sa.String(length=200), nullable=False),
+        sa.Column("status", sa.String(length=40), nullable=False),
+        sa.Column("status_reason", sa.String(length=100), nullable=False),
+        sa.Column("is_default", sa.Boolean(), nullable=False),
+        sa.Column("allow_redisplay", sa.String(length=20), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["customer_id"], ["customer.id"], name=op.f("fk_saved_method_customer_id_customer")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_saved_method_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_saved_method")),
+        sa.UniqueConstraint(
+            "merchant_id", "processor_id", name=op.f("uq_saved_method_merchant_id_processor_id")
+        ),
+    )
+    with op.batch_alter_table("saved_method", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_saved_method_customer_id"), ["customer_id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_saved_method_expiry", ["merchant_id", "exp_year", "exp_month"], unique=False
+        )
+        batch_op.create_index(
+            "uq_saved_method_default",
+            ["customer_id"],
+            unique=True,
+            postgresql_where=sa.text("is_default"),
+            sqlite_where=sa.text("is_default"),
+        )
+
+    op.create_table(
         "certificate",
         sa.Column("serial", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -775,6 +1185,103 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_device_config_must_send"), ["must_send"], unique=False)
 
     op.create_table(
+        "dispute",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=True),
+        sa.Column("payment_id", sa.String(length=40), nullable=True),
+        sa.Column("processor_id", sa.String(length=64), nullable=False),
+        sa.Column("charge_id", sa.String(length=64), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("reason", sa.String(length=80), nullable=False),
+        sa.Column("status", sa.String(length=40), nullable=False),
+        sa.Column("due_by", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("has_evidence", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["location.id"], name=op.f("fk_dispute_location_id_location")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_dispute_merchant_id_merchant")
+        ),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["payment.id"], name=op.f("fk_dispute_payment_id_payment")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dispute")),
+        sa.UniqueConstraint(
+            "merchant_id", "processor_id", name=op.f("uq_dispute_merchant_id_processor_id")
+        ),
+    )
+    with op.batch_alter_table("dispute", schema=None) as batch_op:
+        batch_op.create_index("ix_dispute_merchant_id", ["merchant_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_dispute_payment_id"), ["payment_id"], unique=False)
+
+    op.create_table(
+        "payment_attempt",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("method", sa.String(length=40), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("moto", sa.Boolean(), nullable=False),
+        sa.Column("hint_brand", sa.String(length=40), nullable=True),
+        sa.Column("hint_last4", sa.String(length=4), nullable=True),
+        sa.Column("saved_method_id", sa.String(length=40), nullable=True),
+        sa.Column("cloud_reader_id", sa.String(length=40), nullable=True),
+        sa.Column("session_id", sa.String(length=64), nullable=True),
+        sa.Column("link_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("link_sent_to", sa.String(length=254), nullable=True),
+        sa.Column("charge_id", sa.String(length=64), nullable=True),
+        sa.Column("code", sa.String(length=80), nullable=True),
+        sa.Column("network_code", sa.String(length=20), nullable=True),
+        sa.Column("message", sa.String(length=1000), nullable=False),
+        sa.Column("card_brand", sa.String(length=40), nullable=True),
+        sa.Column("card_last4", sa.String(length=4), nullable=True),
+        sa.Column("card_fingerprint", sa.String(length=64), nullable=True),
+        sa.Column("address_check", sa.String(length=20), nullable=True),
+        sa.Column("postal_code_check", sa.String(length=20), nullable=True),
+        sa.Column("cvc_check", sa.String(length=20), nullable=True),
+        sa.Column("three_d_secure", sa.String(length=40), nullable=True),
+        sa.Column("risk_level", sa.String(length=20), nullable=True),
+        sa.Column("authorization_code", sa.String(length=40), nullable=True),
+        sa.Column("started_by", sa.String(length=64), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["payment.id"], name=op.f("fk_payment_attempt_payment_id_payment")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_payment_attempt")),
+    )
+    with op.batch_alter_table("payment_attempt", schema=None) as batch_op:
+        batch_op.create_index("ix_payment_attempt_payment", ["payment_id", "number"], unique=True)
+        batch_op.create_index("ix_payment_attempt_session", ["session_id"], unique=False)
+        batch_op.create_index(
+            "uq_payment_attempt_open",
+            ["payment_id"],
+            unique=True,
+            postgresql_where=sa.text(
+                "state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+            ),
+            sqlite_where=sa.text(
+                "state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+            ),
+        )
+        batch_op.create_index(
+            "uq_payment_attempt_reader_held",
+            ["cloud_reader_id"],
+            unique=True,
+            postgresql_where=sa.text(
+                "cloud_reader_id IS NOT NULL AND state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+            ),
+            sqlite_where=sa.text(
+                "cloud_reader_id IS NOT NULL AND state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+            ),
+        )
+
+    op.create_table(
         "reader",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -809,14 +1316,91 @@ def upgrade() -> None:
             "ix_reader_merchant_location", ["merchant_id", "location_id"], unique=False
         )
 
+    op.create_table(
+        "refund",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=True),
+        sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.Column("form_key", sa.String(length=64), nullable=True),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column(
+            "lines", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("state_since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("processor_id", sa.String(length=64), nullable=True),
+        sa.Column("failure_reason", sa.String(length=200), nullable=True),
+        sa.Column("requested_by", sa.String(length=64), nullable=False),
+        sa.Column("requested_by_name", sa.String(length=200), nullable=False),
+        sa.Column("decided_by", sa.String(length=64), nullable=True),
+        sa.Column("decided_by_name", sa.String(length=200), nullable=True),
+        sa.Column("transaction_id", sa.String(length=64), nullable=True),
+        sa.Column("look_again_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["location.id"], name=op.f("fk_refund_location_id_location")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_refund_merchant_id_merchant")
+        ),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["payment.id"], name=op.f("fk_refund_payment_id_payment")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_refund")),
+        sa.UniqueConstraint("merchant_id", "form_key", name=op.f("uq_refund_merchant_id_form_key")),
+        sa.UniqueConstraint(
+            "merchant_id", "processor_id", name=op.f("uq_refund_merchant_id_processor_id")
+        ),
+    )
+    with op.batch_alter_table("refund", schema=None) as batch_op:
+        batch_op.create_index("ix_refund_merchant_id", ["merchant_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_refund_payment_id"), ["payment_id"], unique=False)
+
 
 def downgrade() -> None:
+    with op.batch_alter_table("refund", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_refund_payment_id"))
+        batch_op.drop_index("ix_refund_merchant_id")
+
+    op.drop_table("refund")
     with op.batch_alter_table("reader", schema=None) as batch_op:
         batch_op.drop_index("ix_reader_merchant_location")
         batch_op.drop_index(batch_op.f("ix_reader_location_id"))
         batch_op.drop_index(batch_op.f("ix_reader_device_id"))
 
     op.drop_table("reader")
+    with op.batch_alter_table("payment_attempt", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_payment_attempt_reader_held",
+            postgresql_where=sa.text(
+                "cloud_reader_id IS NOT NULL AND state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+            ),
+            sqlite_where=sa.text(
+                "cloud_reader_id IS NOT NULL AND state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+            ),
+        )
+        batch_op.drop_index(
+            "uq_payment_attempt_open",
+            postgresql_where=sa.text(
+                "state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+            ),
+            sqlite_where=sa.text(
+                "state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+            ),
+        )
+        batch_op.drop_index("ix_payment_attempt_session")
+        batch_op.drop_index("ix_payment_attempt_payment")
+
+    op.drop_table("payment_attempt")
+    with op.batch_alter_table("dispute", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_dispute_payment_id"))
+        batch_op.drop_index("ix_dispute_merchant_id")
+
+    op.drop_table("dispute")
     with op.batch_alter_table("device_config", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_device_config_must_send"))
         batch_op.drop_index(batch_op.f("ix_device_config_merchant_id"))
@@ -827,6 +1411,36 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_certificate_device_id"))
 
     op.drop_table("certificate")
+    with op.batch_alter_table("saved_method", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_saved_method_default",
+            postgresql_where=sa.text("is_default"),
+            sqlite_where=sa.text("is_default"),
+        )
+        batch_op.drop_index("ix_saved_method_expiry")
+        batch_op.drop_index(batch_op.f("ix_saved_method_customer_id"))
+
+    op.drop_table("saved_method")
+    with op.batch_alter_table("processor_location", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_processor_location_merchant_id"))
+
+    op.drop_table("processor_location")
+    with op.batch_alter_table("payment", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_payment_unsettled",
+            postgresql_where=sa.text(
+                "state IN ('in_progress', 'requires_action', 'processing', 'authorized', 'unknown')"
+            ),
+            sqlite_where=sa.text(
+                "state IN ('in_progress', 'requires_action', 'processing', 'authorized', 'unknown')"
+            ),
+        )
+        batch_op.drop_index("ix_payment_merchant_id")
+        batch_op.drop_index("ix_payment_guard")
+        batch_op.drop_index("ix_payment_customer")
+        batch_op.drop_index(batch_op.f("ix_payment_card_fingerprint"))
+
+    op.drop_table("payment")
     with op.batch_alter_table("enrollment_code", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_enrollment_code_merchant_id"))
         batch_op.drop_index(batch_op.f("ix_enrollment_code_location_id"))
@@ -837,17 +1451,46 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_device_location_id"))
 
     op.drop_table("device")
+    with op.batch_alter_table("customer_word", schema=None) as batch_op:
+        batch_op.drop_index("ix_customer_word_found")
+
+    op.drop_table("customer_word")
+    with op.batch_alter_table("cloud_reader", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_cloud_reader_merchant_id"))
+        batch_op.drop_index(batch_op.f("ix_cloud_reader_location_id"))
+
+    op.drop_table("cloud_reader")
     with op.batch_alter_table("user_session", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_user_session_user_id"))
         batch_op.drop_index(batch_op.f("ix_user_session_merchant_id"))
         batch_op.drop_index(batch_op.f("ix_user_session_expires_at"))
 
     op.drop_table("user_session")
+    op.drop_table("receipt_template")
+    with op.batch_alter_table("processor_event", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_processor_event_open",
+            postgresql_where=sa.text("processed_at IS NULL"),
+            sqlite_where=sa.text("processed_at IS NULL"),
+        )
+        batch_op.drop_index(batch_op.f("ix_processor_event_merchant_id"))
+
+    op.drop_table("processor_event")
+    op.drop_table("processor_account")
     with op.batch_alter_table("membership", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_membership_user_id"))
         batch_op.drop_index(batch_op.f("ix_membership_merchant_id"))
 
     op.drop_table("membership")
+    with op.batch_alter_table("mailbox_message", schema=None) as batch_op:
+        batch_op.drop_index("ix_mailbox_message_merchant_time")
+
+    op.drop_table("mailbox_message")
+    with op.batch_alter_table("mail_message", schema=None) as batch_op:
+        batch_op.drop_index("ix_mail_message_related")
+        batch_op.drop_index("ix_mail_message_merchant_time")
+
+    op.drop_table("mail_message")
     with op.batch_alter_table("location", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_location_merchant_id"))
 
@@ -861,6 +1504,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_idempotency_key_created_at"))
 
     op.drop_table("idempotency_key")
+    with op.batch_alter_table("customer", schema=None) as batch_op:
+        batch_op.drop_index("ix_customer_merchant_used")
+        batch_op.drop_index("ix_customer_merchant_email")
+
+    op.drop_table("customer")
     op.drop_table("audit_head")
     with op.batch_alter_table("audit_event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_audit_event_object_id"))
@@ -915,6 +1563,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_quarantine_key")
 
     op.drop_table("quarantine")
+    with op.batch_alter_table("payment_moment", schema=None) as batch_op:
+        batch_op.drop_index("ix_payment_moment_payment")
+
+    op.drop_table("payment_moment")
     op.drop_table("merchant")
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.drop_index(
