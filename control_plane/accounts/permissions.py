@@ -16,6 +16,15 @@ class Permission(StrEnum):
     PAYMENT_SESSION_CANCEL = "payment:session:cancel"
     PAYMENT_SESSION_VIEW = "payment:session:view"
     PAYMENT_REFUND_CREATE = "payment:refund:create"
+    PAYMENT_REFUND_APPROVE = "payment:refund:approve"
+    PAYMENT_CHARGE_CREATE = "payment:charge:create"
+    """Take money without a card on a reader: keyed, saved, bank debit, link."""
+    PAYMENT_CHARGE_MANAGE = "payment:charge:manage"
+    """Capture, cancel and raise what was authorised."""
+    PAYMENT_VIEW = "payment:view"
+    DISPUTE_VIEW = "dispute:view"
+    CUSTOMER_VIEW = "customer:view"
+    CUSTOMER_MANAGE = "customer:manage"
     TRANSACTION_VIEW = "transaction:view"
     TRANSACTION_EXPORT = "transaction:export"
     READER_VIEW = "reader:view"
@@ -53,6 +62,10 @@ _CASHIER: Final = frozenset(
         _P.PAYMENT_SESSION_CREATE,
         _P.PAYMENT_SESSION_CANCEL,
         _P.PAYMENT_SESSION_VIEW,
+        _P.PAYMENT_CHARGE_CREATE,
+        _P.PAYMENT_VIEW,
+        _P.CUSTOMER_VIEW,
+        _P.CUSTOMER_MANAGE,
         _P.TRANSACTION_VIEW,
         _P.READER_VIEW,
         _P.LOCATION_VIEW,
@@ -63,6 +76,10 @@ ROLES: Final[dict[Role, frozenset[Permission]]] = {
     Role.MANAGER: _CASHIER
     | {
         _P.PAYMENT_REFUND_CREATE,
+        _P.PAYMENT_REFUND_APPROVE,
+        _P.PAYMENT_CHARGE_MANAGE,
+        _P.DISPUTE_VIEW,
+        _P.SETTINGS_MANAGE,
         _P.TRANSACTION_EXPORT,
         _P.READER_MANAGE,
         _P.DEVICE_VIEW,
@@ -91,6 +108,9 @@ ROLES: Final[dict[Role, frozenset[Permission]]] = {
     Role.ACCOUNTANT: frozenset(
         {
             _P.PAYMENT_SESSION_VIEW,
+            _P.PAYMENT_VIEW,
+            _P.DISPUTE_VIEW,
+            _P.CUSTOMER_VIEW,
             _P.TRANSACTION_VIEW,
             _P.TRANSACTION_EXPORT,
             _P.LOCATION_VIEW,

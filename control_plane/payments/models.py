@@ -91,6 +91,8 @@ class TapSession(SQLModel, table=True):
     #: Of a refund or reversal: the session of the sale and its row in the ledger.
     original_session_id: str | None = Field(default=None, max_length=64)
     original_transaction_id: str | None = Field(default=None, max_length=64)
+    #: The payment of the virtual terminal that it is an attempt of.
+    payment_id: str | None = Field(default=None, max_length=40)
     #: A result came that the session could not take; the ledger row is ``transaction_id``.
     late_result: bool = False
     created_at: datetime = Field(sa_type=UtcDateTime)

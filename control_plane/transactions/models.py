@@ -88,6 +88,19 @@ class Transaction(SQLModel, table=True):
             postgresql_where=text("original_id IS NOT NULL"),
             sqlite_where=text("original_id IS NOT NULL"),
         ),
+        Index(
+            "ix_transactions_payment",
+            "payment_id",
+            postgresql_where=text("payment_id IS NOT NULL"),
+            sqlite_where=text("payment_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_transactions_customer",
+            "customer_id",
+            "occurred_at",
+            postgresql_where=text("customer_id IS NOT NULL"),
+            sqlite_where=text("customer_id IS NOT NULL"),
+        ),
     )
 
     #: Of a device's message: made from the id of its envelope, so that the same id cannot come in twice.
@@ -97,6 +110,8 @@ class Transaction(SQLModel, table=True):
     device_id: str | None = id_column()
     reader_id: str | None = id_column()
     session_id: str | None = id_column()
+    #: The payment of the virtual terminal that it belongs to.
+    payment_id: str | None = id_column()
     cashier_id: str | None = id_column()
     customer_id: str | None = id_column()
     kind: Kind = Field(sa_type=text_enum(Kind))
@@ -146,4 +161,23 @@ class Transaction(SQLModel, table=True):
     seq: int | None = Field(default=None, sa_type=BigInteger)
 
 
+class TransactionSettlement(SQLModel, table=True):
+    """Fee and settled amount of a row that was written before the processor told them. Written once."""
+
+    __tablename__ = "transaction_settlement"
+
+    transaction_id: str = id_column(primary_key=True)
+    merchant_id: str = id_column(nullable=False)
+    settlement_amount_minor: int = Field(sa_type=BigInteger)
+    settlement_currency: str = Field(max_length=3)
+    settlement_rate: Decimal | None = Field(default=None, sa_type=Numeric(24, 12))
+    fee_minor: int = Field(sa_type=BigInteger)
+    #: When the money can be paid out.
+    available_on: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: The processor's number of it, such as ``txn_…``.
+    source_id: str = Field(max_length=64)
+    noted_at: datetime = Field(sa_type=UtcDateTime)
+
+
 TRANSACTIONS: Final = table_of(Transaction)
+SETTLEMENTS: Final = table_of(TransactionSettlement)

@@ -334,6 +334,7 @@ def upgrade() -> None:
         sa.Column("transaction_id", sa.String(length=64), nullable=True),
         sa.Column("original_session_id", sa.String(length=64), nullable=True),
         sa.Column("original_transaction_id", sa.String(length=64), nullable=True),
+        sa.Column("payment_id", sa.String(length=40), nullable=True),
         sa.Column("late_result", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tap_session")),
@@ -364,6 +365,27 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "transaction_settlement",
+        sa.Column(
+            "transaction_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "merchant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("settlement_amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("settlement_currency", sa.String(length=3), nullable=False),
+        sa.Column("settlement_rate", sa.Numeric(precision=24, scale=12), nullable=True),
+        sa.Column("fee_minor", sa.BigInteger(), nullable=False),
+        sa.Column("available_on", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("source_id", sa.String(length=64), nullable=False),
+        sa.Column("noted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("transaction_id", name=op.f("pk_transaction_settlement")),
+    )
+    op.create_table(
         "transactions",
         sa.Column(
             "id",
@@ -392,6 +414,11 @@ def upgrade() -> None:
         ),
         sa.Column(
             "session_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=True,
+        ),
+        sa.Column(
+            "payment_id",
             sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
             nullable=True,
         ),
@@ -462,6 +489,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("transactions", schema=None) as batch_op:
         batch_op.create_index(
+            "ix_transactions_customer",
+            ["customer_id", "occurred_at"],
+            unique=False,
+            postgresql_where=sa.text("customer_id IS NOT NULL"),
+            sqlite_where=sa.text("customer_id IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_transactions_merchant_time", ["merchant_id", "occurred_at", "id"], unique=False
         )
         batch_op.create_index(
@@ -470,6 +504,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("original_id IS NOT NULL"),
             sqlite_where=sa.text("original_id IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_transactions_payment",
+            ["payment_id"],
+            unique=False,
+            postgresql_where=sa.text("payment_id IS NOT NULL"),
+            sqlite_where=sa.text("payment_id IS NOT NULL"),
         )
 
     op.create_table(
@@ -1522,13 +1563,24 @@ def downgrade() -> None:
     op.drop_table("user_account")
     with op.batch_alter_table("transactions", schema=None) as batch_op:
         batch_op.drop_index(
+            "ix_transactions_payment",
+            postgresql_where=sa.text("payment_id IS NOT NULL"),
+            sqlite_where=sa.text("payment_id IS NOT NULL"),
+        )
+        batch_op.drop_index(
             "ix_transactions_original",
             postgresql_where=sa.text("original_id IS NOT NULL"),
             sqlite_where=sa.text("original_id IS NOT NULL"),
         )
         batch_op.drop_index("ix_transactions_merchant_time")
+        batch_op.drop_index(
+            "ix_transactions_customer",
+            postgresql_where=sa.text("customer_id IS NOT NULL"),
+            sqlite_where=sa.text("customer_id IS NOT NULL"),
+        )
 
     op.drop_table("transactions")
+    op.drop_table("transaction_settlement")
     with op.batch_alter_table("tap_session", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_tap_session_reader_held",

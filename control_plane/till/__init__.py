@@ -1,0 +1,1 @@
+"""How a merchant's till works: fields, items, presets, taxes, tips, limits and policies."""
