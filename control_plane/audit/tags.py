@@ -207,3 +207,48 @@ class AuditTag(StrEnum):
         "{actor} exported transactions.",
         "{actor} a exporté des transactions.",
     )
+    CUSTOMER_CREATE = (
+        "customer:details:create",
+        "{actor} added the customer {object}.",
+        "{actor} a ajouté le client {object}.",
+    )
+    CUSTOMER_UPDATE = (
+        "customer:details:update",
+        "{actor} changed the customer {object}.",
+        "{actor} a modifié le client {object}.",
+    )
+    CUSTOMER_ARCHIVE = (
+        "customer:details:archive",
+        "{actor} archived the customer {object}.",
+        "{actor} a archivé le client {object}.",
+    )
+    CUSTOMER_RESTORE = (
+        "customer:details:restore",
+        "{actor} brought the customer {object} back.",
+        "{actor} a rétabli le client {object}.",
+    )
+    METHOD_SAVE = (
+        "customer:method:save",
+        "{actor} saved {object} with the customer’s consent.",
+        "{actor} a enregistré {object} avec l’accord du client.",
+    )
+    METHOD_REMOVE = (
+        "customer:method:remove",
+        "{actor} removed the saved {object}.",
+        "{actor} a supprimé le moyen de paiement {object}.",
+    )
+    METHOD_DEFAULT = (
+        "customer:method:prefer",
+        "{actor} made {object} the customer’s usual method.",
+        "{actor} a choisi {object} comme moyen de paiement habituel.",
+    )
+    RECEIPT_SEND = (
+        "receipt:mail:send",
+        "{actor} sent the receipt of {object}.",
+        "{actor} a envoyé le reçu de {object}.",
+    )
+    RECEIPT_TEMPLATE_UPDATE = (
+        "receipt:template:update",
+        "{actor} changed how receipts look.",
+        "{actor} a modifié la présentation des reçus.",
+    )
