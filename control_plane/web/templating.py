@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from markupsafe import Markup, escape
 
+from control_plane.formats import TAGS, Formats
 from control_plane.web import words
-from control_plane.web.formats import TAGS, Formats
 from control_plane.web.i18n import LANGUAGES, N_, translations
 
 if TYPE_CHECKING:

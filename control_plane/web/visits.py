@@ -16,10 +16,10 @@ from control_plane.accounts.permissions import Permission
 from control_plane.db.unit_of_work import context_of
 from control_plane.devices import queries as devices
 from control_plane.errors import DomainError
+from control_plane.formats import Formats
 from control_plane.http.middleware import request_id_of
 from control_plane.http.security import csrf_token, current_caller
 from control_plane.web import words
-from control_plane.web.formats import Formats
 from control_plane.web.i18n import LANGUAGES, N_, choose_language, translations
 from control_plane.web.present import Names
 from control_plane.web.static_files import StaticFiles

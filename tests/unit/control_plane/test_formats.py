@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from control_plane.web.formats import Formats
+from control_plane.formats import Formats
 from protocols.money import Money
 
 NOW = datetime(2026, 11, 23, 15, 4, 12, tzinfo=UTC)
