@@ -20,6 +20,8 @@ pytest_plugins = [
     "tests.fixtures.control_plane",
     "tests.fixtures.fleet",
     "tests.fixtures.brokers",
+    "tests.fixtures.card_scan",
+    "tests.fixtures.stripe_sandbox",
 ]
 
 network_guard.install()
