@@ -60,6 +60,8 @@ class ProcessorAccount(SQLModel, table=True):
     #: None until it was asked.
     moto_enabled: bool | None = None
     moto_probed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: Events up to then were asked for, whether or not they came by themselves.
+    swept_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     connected_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -160,8 +162,8 @@ class PaymentAttempt(SQLModel, table=True):
             "uq_payment_attempt_reader_held",
             "cloud_reader_id",
             unique=True,
-            postgresql_where=text(f"cloud_reader_id IS NOT NULL AND {_OPEN}"),
-            sqlite_where=text(f"cloud_reader_id IS NOT NULL AND {_OPEN}"),
+            postgresql_where=text(_OPEN),
+            sqlite_where=text(_OPEN),
         ),
     )
 
@@ -299,14 +301,16 @@ class ProcessorEvent(SQLModel, table=True):
             postgresql_where=text("processed_at IS NULL"),
             sqlite_where=text("processed_at IS NULL"),
         ),
+        Index("ix_processor_event_merchant_id", "merchant_id", "received_at"),
+        Index("ix_processor_event_object", "merchant_id", "object_id"),
     )
 
     #: ``evt_…`` with the account before it, as test accounts of one sandbox may share numbers: ``acc_…/evt_…``.
     id: str = Field(primary_key=True, max_length=120)
-    merchant_id: str = Field(foreign_key=_MERCHANT, index=True, max_length=40)
+    merchant_id: str = Field(foreign_key=_MERCHANT, max_length=40)
     event_id: str = Field(max_length=64)
     kind: str = Field(max_length=80)
-    #: What it is about, such as ``pi_…``.
+    #: What to read again because of it, such as ``pi_…``: of a charge, its payment.
     object_id: str = Field(max_length=200)
     created_at: datetime = Field(sa_type=UtcDateTime)
     #: Raw, with card data that a processor never sends redacted all the same.
@@ -339,8 +343,96 @@ class CloudReader(SQLModel, table=True):
     status: str = Field(default="", max_length=20)
     last_seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     checked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: We put a cart on its screen and have not taken it off.
+    shows_cart: bool = False
     removed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ReaderTask(SQLModel, table=True):
+    """How far a sale on a reader of the processor is; who drives it reads nothing else to go on."""
+
+    __tablename__ = "reader_task"
+    __table_args__ = (
+        Index(
+            "ix_reader_task_due",
+            "look_at",
+            postgresql_where=text("look_at IS NOT NULL"),
+            sqlite_where=text("look_at IS NOT NULL"),
+        ),
+    )
+
+    attempt_id: str = Field(primary_key=True, foreign_key="payment_attempt.id", max_length=40)
+    merchant_id: str = Field(foreign_key=_MERCHANT, index=True, max_length=40)
+    payment_id: str = Field(foreign_key=_PAYMENT, index=True, max_length=40)
+    #: A phone has none: its own software drives it.
+    cloud_reader_id: str | None = Field(
+        default=None, foreign_key="cloud_reader.id", index=True, max_length=40
+    )
+    #: A word of ``cloud_readers.Step``.
+    step: str = Field(max_length=20)
+    customer_may_cancel: bool = True
+    skip_tipping: bool = True
+    tip_eligible_minor: int | None = Field(default=None, sa_type=BigInteger)
+    save_card: bool = False
+    #: How often the present step was tried without an answer; part of the key of the next try.
+    tries: int = 0
+    looks: int = 0
+    #: The reader was seen working on it.
+    seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    cancel_asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: When it is looked at next; also a lease, while somebody works on it. None: over.
+    look_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Phone(SQLModel, table=True):
+    """A phone that takes cards by itself (Tap to Pay), bound to a shop and to who paired it."""
+
+    __tablename__ = "phone"
+    __table_args__ = (Index("ix_phone_merchant_id", "merchant_id", "id"),)
+
+    #: ``phn_…``
+    id: str = Field(primary_key=True, max_length=40)
+    merchant_id: str = Field(foreign_key=_MERCHANT, max_length=40)
+    location_id: str = Field(foreign_key=_LOCATION, index=True, max_length=40)
+    user_id: str = Field(max_length=64)
+    user_name: str = Field(max_length=200)
+    name: str = Field(max_length=200)
+    #: Keyed hashes: of the code in the QR picture, once, and of what the phone signs in with afterwards.
+    code_hash: str = Field(unique=True, max_length=64)
+    code_expires_at: datetime = Field(sa_type=UtcDateTime)
+    token_hash: str | None = Field(default=None, unique=True, max_length=64)
+    platform: str = Field(default="", max_length=100)
+    app_version: str = Field(default="", max_length=60)
+    paired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class HistoryImport(SQLModel, table=True):
+    """An import of what happened on the account before, as far as it came."""
+
+    __tablename__ = "history_import"
+    __table_args__ = (Index("ix_history_import_merchant_id", "merchant_id", "id"),)
+
+    #: ``imp_…``
+    id: str = Field(primary_key=True, max_length=40)
+    merchant_id: str = Field(foreign_key=_MERCHANT, max_length=40)
+    since: datetime = Field(sa_type=UtcDateTime)
+    #: Goes on after this one.
+    cursor: str | None = Field(default=None, max_length=300)
+    payments: int = 0
+    refunds: int = 0
+    disputes: int = 0
+    #: How far back it has come: when the last one that was taken happened.
+    reached_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_error: str | None = Field(default=None, max_length=2000)
+    started_by: str = Field(max_length=64)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class ProcessorLocation(SQLModel, table=True):
@@ -366,3 +458,6 @@ DISPUTES: Final = table_of(Dispute)
 PROCESSOR_EVENTS: Final = table_of(ProcessorEvent)
 CLOUD_READERS: Final = table_of(CloudReader)
 PROCESSOR_LOCATIONS: Final = table_of(ProcessorLocation)
+READER_TASKS: Final = table_of(ReaderTask)
+PHONES: Final = table_of(Phone)
+HISTORY_IMPORTS: Final = table_of(HistoryImport)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from protocols.money import Money
+from protocols.secret import Secret
 
 CaptureMethod = Literal["automatic", "manual"]
 IntentStatus = Literal[
@@ -319,6 +320,14 @@ class WebhookEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookAddress:
+    """An address of ours to which events are sent, and what they are signed with."""
+
+    id: str
+    secret: Secret[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
     """One object of the account's history, for the import; ``cursor`` goes on after it."""
 
@@ -512,6 +521,10 @@ class Processor(Protocol):
         ...
 
     # what happened
+    def add_webhook(self, url: str, kinds: tuple[str, ...], *, key: str) -> WebhookAddress:
+        """Have events of these kinds sent to an address."""
+        ...
+
     def verify_webhook(self, payload: bytes, signature: str, secrets: list[str]) -> WebhookEvent:
         """Raises NotVerified."""
         ...
@@ -527,4 +540,8 @@ class Processors(Protocol):
 
     def of(self, merchant_id: str) -> Processor:
         """Raises ``errors.NotConnected`` when the merchant has none."""
+        ...
+
+    def with_key(self, secret_key: Secret[str], api_base: str = "") -> Processor:
+        """The account behind a key that is not stored yet; the processor's own address when ``api_base`` is empty."""
         ...

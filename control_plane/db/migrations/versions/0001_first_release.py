@@ -184,6 +184,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchant")),
     )
     op.create_table(
+        "payment_field",
+        sa.Column(
+            "payment_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "key",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "merchant_id",
+            sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "folded",
+            sa.String(length=200).with_variant(sa.String(length=200, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("payment_id", "key", name=op.f("pk_payment_field")),
+    )
+    with op.batch_alter_table("payment_field", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_payment_field_found", ["merchant_id", "folded", "payment_id"], unique=False
+        )
+
+    op.create_table(
         "payment_moment",
         sa.Column(
             "id",
@@ -632,6 +661,29 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "history_import",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("cursor", sa.String(length=300), nullable=True),
+        sa.Column("payments", sa.Integer(), nullable=False),
+        sa.Column("refunds", sa.Integer(), nullable=False),
+        sa.Column("disputes", sa.Integer(), nullable=False),
+        sa.Column("reached_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_error", sa.String(length=2000), nullable=True),
+        sa.Column("started_by", sa.String(length=64), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_history_import_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_history_import")),
+    )
+    with op.batch_alter_table("history_import", schema=None) as batch_op:
+        batch_op.create_index("ix_history_import_merchant_id", ["merchant_id", "id"], unique=False)
+
+    op.create_table(
         "idempotency_key",
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
         sa.Column("route", sa.String(length=200), nullable=False),
@@ -749,6 +801,32 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "member_limit",
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column(
+            "charge", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "refund", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("day", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column(
+            "methods", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True
+        ),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_member_limit_merchant_id_merchant")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_member_limit_user_id_user_account")
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "user_id", name=op.f("pk_member_limit")),
+    )
+    with op.batch_alter_table("member_limit", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_member_limit_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
         "membership",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -792,6 +870,7 @@ def upgrade() -> None:
         sa.Column("default_currency", sa.String(length=3), nullable=False),
         sa.Column("moto_enabled", sa.Boolean(), nullable=True),
         sa.Column("moto_probed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("swept_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("connected_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["merchant_id"], ["merchant.id"], name=op.f("fk_processor_account_merchant_id_merchant")
@@ -822,7 +901,10 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("processor_event", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_processor_event_merchant_id"), ["merchant_id"], unique=False
+            "ix_processor_event_merchant_id", ["merchant_id", "received_at"], unique=False
+        )
+        batch_op.create_index(
+            "ix_processor_event_object", ["merchant_id", "object_id"], unique=False
         )
         batch_op.create_index(
             "ix_processor_event_open",
@@ -851,6 +933,71 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_receipt_template")),
     )
+    op.create_table(
+        "tax_rate",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("percent", sa.Numeric(precision=7, scale=4), nullable=False),
+        sa.Column("mode", sa.String(length=40), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_tax_rate_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tax_rate")),
+    )
+    with op.batch_alter_table("tax_rate", schema=None) as batch_op:
+        batch_op.create_index("ix_tax_rate_merchant", ["merchant_id", "position"], unique=False)
+
+    op.create_table(
+        "till_field",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("key", sa.String(length=40), nullable=False),
+        sa.Column("label_en", sa.String(length=80), nullable=False),
+        sa.Column("label_fr", sa.String(length=80), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column(
+            "required_for", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "choices", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("pattern", sa.String(length=60), nullable=False),
+        sa.Column("searchable", sa.Boolean(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_till_field_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_till_field")),
+        sa.UniqueConstraint("merchant_id", "key", name=op.f("uq_till_field_merchant_id_key")),
+    )
+    op.create_table(
+        "till_preset",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=80), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("method", sa.String(length=20), nullable=True),
+        sa.Column("customer_id", sa.String(length=40), nullable=True),
+        sa.Column("quick_key", sa.Integer(), nullable=True),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_till_preset_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_till_preset")),
+        sa.UniqueConstraint(
+            "merchant_id", "quick_key", name=op.f("uq_till_preset_merchant_id_quick_key")
+        ),
+    )
+    with op.batch_alter_table("till_preset", schema=None) as batch_op:
+        batch_op.create_index("ix_till_preset_merchant", ["merchant_id", "position"], unique=False)
+
     op.create_table(
         "user_session",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -894,6 +1041,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("shows_cart", sa.Boolean(), nullable=False),
         sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -1101,6 +1249,37 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "phone",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("user_name", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("code_hash", sa.String(length=64), nullable=False),
+        sa.Column("code_expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=True),
+        sa.Column("platform", sa.String(length=100), nullable=False),
+        sa.Column("app_version", sa.String(length=60), nullable=False),
+        sa.Column("paired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["location.id"], name=op.f("fk_phone_location_id_location")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_phone_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_phone")),
+        sa.UniqueConstraint("code_hash", name=op.f("uq_phone_code_hash")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_phone_token_hash")),
+    )
+    with op.batch_alter_table("phone", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_phone_location_id"), ["location_id"], unique=False)
+        batch_op.create_index("ix_phone_merchant_id", ["merchant_id", "id"], unique=False)
+
+    op.create_table(
         "processor_location",
         sa.Column("location_id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -1181,6 +1360,76 @@ def upgrade() -> None:
             sqlite_where=sa.text("is_default"),
         )
 
+    op.create_table(
+        "till_item",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=120), nullable=False),
+        sa.Column("price_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("tax_id", sa.String(length=40), nullable=True),
+        sa.Column("code", sa.String(length=60), nullable=True),
+        sa.Column("quick_key", sa.Integer(), nullable=True),
+        sa.Column("colour", sa.String(length=40), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_till_item_merchant_id_merchant")
+        ),
+        sa.ForeignKeyConstraint(
+            ["tax_id"], ["tax_rate.id"], name=op.f("fk_till_item_tax_id_tax_rate")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_till_item")),
+        sa.UniqueConstraint("merchant_id", "code", name=op.f("uq_till_item_merchant_id_code")),
+        sa.UniqueConstraint(
+            "merchant_id", "quick_key", name=op.f("uq_till_item_merchant_id_quick_key")
+        ),
+    )
+    with op.batch_alter_table("till_item", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_till_item_merchant", ["merchant_id", "active", "name"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_till_item_tax_id"), ["tax_id"], unique=False)
+
+    op.create_table(
+        "till_settings",
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column(
+            "currencies", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "tip_percents", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("tips_when_keyed", sa.Boolean(), nullable=False),
+        sa.Column("default_tax_id", sa.String(length=40), nullable=True),
+        sa.Column(
+            "refund_limits",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column(
+            "charge_limits",
+            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("address_check", sa.String(length=40), nullable=False),
+        sa.Column("postal_code_check", sa.String(length=40), nullable=False),
+        sa.Column("cvc_check", sa.String(length=40), nullable=False),
+        sa.Column("moto", sa.Boolean(), nullable=False),
+        sa.Column("duplicate_minutes", sa.Integer(), nullable=False),
+        sa.Column("capture_later", sa.Boolean(), nullable=False),
+        sa.Column("link_hours", sa.Integer(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["default_tax_id"],
+            ["tax_rate.id"],
+            name=op.f("fk_till_settings_default_tax_id_tax_rate"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_till_settings_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_till_settings")),
+    )
     op.create_table(
         "certificate",
         sa.Column("serial", sa.String(length=40), nullable=False),
@@ -1315,10 +1564,10 @@ def upgrade() -> None:
             ["cloud_reader_id"],
             unique=True,
             postgresql_where=sa.text(
-                "cloud_reader_id IS NOT NULL AND state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+                "state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
             ),
             sqlite_where=sa.text(
-                "cloud_reader_id IS NOT NULL AND state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+                "state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
             ),
         )
 
@@ -1401,8 +1650,70 @@ def upgrade() -> None:
         batch_op.create_index("ix_refund_merchant_id", ["merchant_id", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_refund_payment_id"), ["payment_id"], unique=False)
 
+    op.create_table(
+        "reader_task",
+        sa.Column("attempt_id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("payment_id", sa.String(length=40), nullable=False),
+        sa.Column("cloud_reader_id", sa.String(length=40), nullable=True),
+        sa.Column("step", sa.String(length=20), nullable=False),
+        sa.Column("customer_may_cancel", sa.Boolean(), nullable=False),
+        sa.Column("skip_tipping", sa.Boolean(), nullable=False),
+        sa.Column("tip_eligible_minor", sa.BigInteger(), nullable=True),
+        sa.Column("save_card", sa.Boolean(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("looks", sa.Integer(), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cancel_asked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("look_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["attempt_id"],
+            ["payment_attempt.id"],
+            name=op.f("fk_reader_task_attempt_id_payment_attempt"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["cloud_reader_id"],
+            ["cloud_reader.id"],
+            name=op.f("fk_reader_task_cloud_reader_id_cloud_reader"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_reader_task_merchant_id_merchant")
+        ),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["payment.id"], name=op.f("fk_reader_task_payment_id_payment")
+        ),
+        sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_reader_task")),
+    )
+    with op.batch_alter_table("reader_task", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_reader_task_cloud_reader_id"), ["cloud_reader_id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_reader_task_due",
+            ["look_at"],
+            unique=False,
+            postgresql_where=sa.text("look_at IS NOT NULL"),
+            sqlite_where=sa.text("look_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            batch_op.f("ix_reader_task_merchant_id"), ["merchant_id"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_reader_task_payment_id"), ["payment_id"], unique=False)
+
 
 def downgrade() -> None:
+    with op.batch_alter_table("reader_task", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_reader_task_payment_id"))
+        batch_op.drop_index(batch_op.f("ix_reader_task_merchant_id"))
+        batch_op.drop_index(
+            "ix_reader_task_due",
+            postgresql_where=sa.text("look_at IS NOT NULL"),
+            sqlite_where=sa.text("look_at IS NOT NULL"),
+        )
+        batch_op.drop_index(batch_op.f("ix_reader_task_cloud_reader_id"))
+
+    op.drop_table("reader_task")
     with op.batch_alter_table("refund", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_refund_payment_id"))
         batch_op.drop_index("ix_refund_merchant_id")
@@ -1418,10 +1729,10 @@ def downgrade() -> None:
         batch_op.drop_index(
             "uq_payment_attempt_reader_held",
             postgresql_where=sa.text(
-                "cloud_reader_id IS NOT NULL AND state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+                "state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
             ),
             sqlite_where=sa.text(
-                "cloud_reader_id IS NOT NULL AND state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
+                "state IN ('created', 'sent', 'requires_action', 'processing', 'unknown')"
             ),
         )
         batch_op.drop_index(
@@ -1452,6 +1763,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_certificate_device_id"))
 
     op.drop_table("certificate")
+    op.drop_table("till_settings")
+    with op.batch_alter_table("till_item", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_till_item_tax_id"))
+        batch_op.drop_index("ix_till_item_merchant")
+
+    op.drop_table("till_item")
     with op.batch_alter_table("saved_method", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_saved_method_default",
@@ -1466,6 +1783,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_processor_location_merchant_id"))
 
     op.drop_table("processor_location")
+    with op.batch_alter_table("phone", schema=None) as batch_op:
+        batch_op.drop_index("ix_phone_merchant_id")
+        batch_op.drop_index(batch_op.f("ix_phone_location_id"))
+
+    op.drop_table("phone")
     with op.batch_alter_table("payment", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_payment_unsettled",
@@ -1507,6 +1829,15 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_user_session_expires_at"))
 
     op.drop_table("user_session")
+    with op.batch_alter_table("till_preset", schema=None) as batch_op:
+        batch_op.drop_index("ix_till_preset_merchant")
+
+    op.drop_table("till_preset")
+    op.drop_table("till_field")
+    with op.batch_alter_table("tax_rate", schema=None) as batch_op:
+        batch_op.drop_index("ix_tax_rate_merchant")
+
+    op.drop_table("tax_rate")
     op.drop_table("receipt_template")
     with op.batch_alter_table("processor_event", schema=None) as batch_op:
         batch_op.drop_index(
@@ -1514,7 +1845,8 @@ def downgrade() -> None:
             postgresql_where=sa.text("processed_at IS NULL"),
             sqlite_where=sa.text("processed_at IS NULL"),
         )
-        batch_op.drop_index(batch_op.f("ix_processor_event_merchant_id"))
+        batch_op.drop_index("ix_processor_event_object")
+        batch_op.drop_index("ix_processor_event_merchant_id")
 
     op.drop_table("processor_event")
     op.drop_table("processor_account")
@@ -1523,6 +1855,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_membership_merchant_id"))
 
     op.drop_table("membership")
+    with op.batch_alter_table("member_limit", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_member_limit_user_id"))
+
+    op.drop_table("member_limit")
     with op.batch_alter_table("mailbox_message", schema=None) as batch_op:
         batch_op.drop_index("ix_mailbox_message_merchant_time")
 
@@ -1545,6 +1881,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_idempotency_key_created_at"))
 
     op.drop_table("idempotency_key")
+    with op.batch_alter_table("history_import", schema=None) as batch_op:
+        batch_op.drop_index("ix_history_import_merchant_id")
+
+    op.drop_table("history_import")
     with op.batch_alter_table("customer", schema=None) as batch_op:
         batch_op.drop_index("ix_customer_merchant_used")
         batch_op.drop_index("ix_customer_merchant_email")
@@ -1619,6 +1959,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_payment_moment_payment")
 
     op.drop_table("payment_moment")
+    with op.batch_alter_table("payment_field", schema=None) as batch_op:
+        batch_op.drop_index("ix_payment_field_found")
+
+    op.drop_table("payment_field")
     op.drop_table("merchant")
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.drop_index(
