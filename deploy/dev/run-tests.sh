@@ -4,13 +4,17 @@
 #
 # The integration tests start brokers, databases and whole shops with deadlines, on however slow a machine. What failed
 # beside others is run once more, alone and in order; only what fails again fails the run, and the others are named.
+# At the end of each run everything that it wrote is searched for card numbers.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+room=$(mktemp -d)
+trap 'rm -rf "$room"' EXIT
 failed=0
 run() {
   local cache="$1" code
   shift
+  set -- --basetemp "$room/tests" --scan-for-cards "$@"
   .venv/bin/python -m pytest -o cache_dir="$cache" "$@"
   code=$?
   if [[ $code == 1 ]]; then
