@@ -22,6 +22,8 @@ class Permission(StrEnum):
     PAYMENT_CHARGE_MANAGE = "payment:charge:manage"
     """Capture, cancel and raise what was authorised."""
     PAYMENT_VIEW = "payment:view"
+    PROCESSOR_MANAGE = "processor:account:manage"
+    """Connect the account with the card processor, and let it go."""
     DISPUTE_VIEW = "dispute:view"
     CUSTOMER_VIEW = "customer:view"
     CUSTOMER_MANAGE = "customer:manage"

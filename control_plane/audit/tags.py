@@ -252,3 +252,73 @@ class AuditTag(StrEnum):
         "{actor} changed how receipts look.",
         "{actor} a modifié la présentation des reçus.",
     )
+    PROCESSOR_CONNECT = (
+        "processor:account:connect",
+        "{actor} connected the Stripe account {object}.",
+        "{actor} a connecté le compte Stripe {object}.",
+    )
+    PROCESSOR_DISCONNECT = (
+        "processor:account:disconnect",
+        "{actor} disconnected the Stripe account {object}.",
+        "{actor} a déconnecté le compte Stripe {object}.",
+    )
+    PROCESSOR_PROBE = (
+        "processor:moto:probe",
+        "{actor} asked whether {object} may take cards by telephone.",
+        "{actor} a demandé si {object} peut prendre des cartes par téléphone.",
+    )
+    WEBHOOK_SECRET_ROTATE = (
+        "processor:webhook:rotate",
+        "{actor} changed the webhook secret of {object}.",
+        "{actor} a changé le secret du webhook de {object}.",
+    )
+    WEBHOOK_REPLAY = (
+        "processor:webhook:replay",
+        "{actor} worked on webhooks of {object} again.",
+        "{actor} a retraité des webhooks de {object}.",
+    )
+    HISTORY_IMPORT = (
+        "processor:history:import",
+        "{actor} imported the history of {object}.",
+        "{actor} a importé l’historique de {object}.",
+    )
+    CLOUD_READER_REGISTER = (
+        "reader:cloud:register",
+        "{actor} registered the Stripe reader {object}.",
+        "{actor} a enregistré le lecteur Stripe {object}.",
+    )
+    CLOUD_READER_RENAME = (
+        "reader:cloud:rename",
+        "{actor} renamed the Stripe reader {object}.",
+        "{actor} a renommé le lecteur Stripe {object}.",
+    )
+    CLOUD_READER_REMOVE = (
+        "reader:cloud:remove",
+        "{actor} removed the Stripe reader {object}.",
+        "{actor} a retiré le lecteur Stripe {object}.",
+    )
+    PHONE_INVITE = (
+        "reader:phone:invite",
+        "{actor} made a code to pair the phone {object}.",
+        "{actor} a créé un code pour associer le téléphone {object}.",
+    )
+    PHONE_PAIR = (
+        "reader:phone:pair",
+        "{actor} paired the phone {object}.",
+        "{actor} a associé le téléphone {object}.",
+    )
+    PHONE_REVOKE = (
+        "reader:phone:revoke",
+        "{actor} revoked the phone {object}.",
+        "{actor} a révoqué le téléphone {object}.",
+    )
+    CONNECTION_TOKEN_CREATE = (
+        "reader:token:create",
+        "{actor} got a connection token for readers of {object}.",
+        "{actor} a obtenu un jeton de connexion pour les lecteurs de {object}.",
+    )
+    TERMS_LINK_CREATE = (
+        "reader:terms:link",
+        "{actor} opened Apple’s terms for Tap to Pay of {object}.",
+        "{actor} a ouvert les conditions d’Apple pour Tap to Pay de {object}.",
+    )
