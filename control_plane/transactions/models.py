@@ -179,5 +179,23 @@ class TransactionSettlement(SQLModel, table=True):
     noted_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class PaymentField(SQLModel, table=True):
+    """A value of a merchant's own field, folded, by which a payment is found."""
+
+    __tablename__ = "payment_field"
+    __table_args__ = (Index("ix_payment_field_found", "merchant_id", "folded", "payment_id"),)
+
+    payment_id: str = id_column(primary_key=True)
+    key: str = id_column(primary_key=True)
+    merchant_id: str = id_column(nullable=False)
+    #: See ``found_by.folded``; compared bytewise, so that a range of the index finds every beginning.
+    folded: str = Field(
+        sa_column=Column(
+            String(200).with_variant(String(200, collation="C"), "postgresql"), nullable=False
+        )
+    )
+
+
 TRANSACTIONS: Final = table_of(Transaction)
+PAYMENT_FIELDS: Final = table_of(PaymentField)
 SETTLEMENTS: Final = table_of(TransactionSettlement)
