@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAVIGATION = (
     ("/pos", N_("Take a payment"), "till", "payment:session:create", "p", False),
     ("/transactions", N_("Transactions"), "receipt", "transaction:view", "t", False),
+    ("/customers", N_("Customers"), "customer", "customer:view", "c", False),
     ("/readers", N_("Readers"), "reader", "reader:view", "r", False),
     ("/", N_("Overview"), "overview", "location:view", "o", False),
     ("/team", N_("Team"), "team", "user:view", "m", True),

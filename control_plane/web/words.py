@@ -354,6 +354,8 @@ FACTS: Final[dict[str, str]] = {
         N_("reader"),
         N_("device"),
         N_("transaction"),
+        N_("customer"),
+        N_("saved method"),
         N_("payment session"),
         N_("enrolment code"),
     )
@@ -440,4 +442,33 @@ KEYS: Final[dict[str, Word]] = {
     "active": Word(N_("Works"), "check", "good"),
     "expired": Word(N_("Expired"), "clock", "off"),
     "revoked": Word(N_("Revoked"), "lock", "bad"),
+}
+
+#: What a customer lets us keep.
+SAVED_METHODS: Final[dict[str, Word]] = {
+    "active": Word(N_("Works"), "check", "good"),
+    "expires_soon": Word(N_("Expires soon"), "clock", "warn"),
+    "expired": Word(N_("Expired"), "clock", "bad"),
+    "pending": Word(N_("Being confirmed"), "clock", "wait"),
+    "failed": Word(N_("Refused by the bank"), "cross", "bad"),
+    "removed": Word(N_("Removed"), "stop", "off"),
+}
+CUSTOMER_ARCHIVED: Final = Word(N_("Archived"), "box", "off")
+FUNDING: Final[dict[str, str]] = {
+    "credit": N_("Credit card"),
+    "debit": N_("Debit card"),
+    "prepaid": N_("Prepaid card"),
+    "checking": N_("Current account"),
+    "savings": N_("Savings account"),
+}
+CONSENTS: Final[dict[str, str]] = {
+    "in_person": N_("Agreed in person"),
+    "phone": N_("Agreed by telephone"),
+    "online": N_("Agreed online"),
+    "paper": N_("Agreed on paper"),
+}
+MANDATES: Final[dict[str, str]] = {
+    "pending": N_("not yet in force"),
+    "active": N_("in force"),
+    "inactive": N_("withdrawn"),
 }
