@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import types
 import typing
-from copy import deepcopy
 from functools import lru_cache
 from typing import Any, Union
 
@@ -22,23 +21,39 @@ from control_plane.sandbox.errors import Json
 _LITERALS = (typing.Literal, typing_extensions.Literal)
 #: Sent only on what was deleted.
 _LEFT_OUT = frozenset({"OBJECT_NAME", "deleted"})
+#: Classes whose optional hashes are branches of a type.
+_BRANCHED = frozenset(
+    {
+        "PaymentMethod",
+        "Charge.PaymentMethodDetails",
+        "PaymentIntent.NextAction",
+        "PaymentIntent.PaymentMethodOptions",
+        "SetupIntent.NextAction",
+        "SetupIntent.PaymentMethodOptions",
+        "Session.PaymentMethodOptions",
+        "ConfirmationToken.PaymentMethodPreview",
+        "ConfirmationToken.PaymentMethodOptions",
+        "Mandate.PaymentMethodDetails",
+        "Dispute.PaymentMethodDetails",
+        "Refund.DestinationDetails",
+        "Reader.Action",
+    }
+)
 
 
 def make(kind: str, **fields: object) -> Json:
     """A new object of Stripe's ``object`` name, e.g. ``charge``, with these fields and blanks for the others."""
-    shape: Json = msgspec.json.decode(_template(get_object_class("V1", kind)))
-    return _filled(shape, fields)
+    return part(get_object_class("V1", kind), **fields)
 
 
 def part(owner: type[StripeObject], **fields: object) -> Json:
     """A nested hash, e.g. ``part(Charge.Outcome, type="authorized")``."""
     shape: Json = msgspec.json.decode(_template(owner))
-    return _filled(shape, fields)
-
-
-def variant(kind: str, **fields: object) -> Json:
-    """A hash with the branch of its type only."""
-    return {"type": kind, **deepcopy(fields)}
+    for name in fields:
+        if name not in owner.__annotations__ and name[0] != "_":
+            raise KeyError(f"{owner.__qualname__} has no {name}")
+    shape.update(fields)
+    return shape
 
 
 def accepts_null(annotation: object) -> bool:
@@ -49,13 +64,13 @@ def accepts_null(annotation: object) -> bool:
     )
 
 
-def _filled(shape: Json, fields: Json) -> Json:
-    unknown = fields.keys() - shape.keys()
-    known = {name for name in unknown if name.startswith("_")}
-    if unknown - known:
-        raise KeyError(f"{shape.get('object')} has no {sorted(unknown - known)}")
-    shape.update(fields)
-    return shape
+def is_branch(owner: type[StripeObject], name: str) -> bool:
+    """Whether the field is there for one type only, and left out otherwise."""
+    return (
+        owner.__qualname__ in _BRANCHED
+        and name in owner._inner_class_types  # noqa: SLF001 - the SDK's own map of nested classes
+        and accepts_null(owner.__annotations__[name])
+    )
 
 
 @lru_cache(maxsize=None)
@@ -67,7 +82,7 @@ def _blank(owner: type[StripeObject]) -> Json:
     return {
         name: _blank_value(annotation)
         for name, annotation in owner.__annotations__.items()
-        if name not in _LEFT_OUT
+        if name not in _LEFT_OUT and not is_branch(owner, name)
     }
 
 
