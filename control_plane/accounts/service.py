@@ -197,7 +197,7 @@ def change_rights(
 ) -> None:
     """Give a user another role or other locations. Raises NotFound, RightsNotYours, LastOwner."""
     owners = queries.active_owners(db, caller.merchant_id)
-    user = _user(db, caller, user_id)
+    user = user_to_change(db, caller, user_id)
     _must_be_able_to_give(caller, ROLES[role], location_ids)
     _must_exist(db, caller.merchant_id, location_ids)
     if owners == [user_id] and (role is not Role.OWNER or location_ids is not None):
@@ -215,10 +215,19 @@ def change_rights(
     )  # fmt: skip
 
 
+def user_to_change(db: Transaction, caller: Caller, user_id: str) -> queries.Found:
+    """A user of this merchant with no more rights than the caller. Raises NotFound, RightsNotYours."""
+    user = queries.user_of(db, _whole(caller), user_id)
+    if user is None:
+        raise NotFound("user", user_id)
+    _must_be_able_to_give(caller, ROLES[user.role], user.location_ids)
+    return user
+
+
 def set_enabled(db: Transaction, caller: Caller, user_id: str, *, enabled: bool) -> None:
     """Let a user sign in again, or no longer, which also ends their sign-ins. Raises NotFound, LastOwner."""
     owners = queries.active_owners(db, caller.merchant_id)
-    user = _user(db, caller, user_id)
+    user = user_to_change(db, caller, user_id)
     if not enabled and owners == [user_id]:
         raise LastOwner(name=user.name)
     table = queries.MEMBERSHIPS
@@ -380,15 +389,6 @@ def _invitation(
         )
     )
     return Secret(token)
-
-
-def _user(db: Transaction, caller: Caller, user_id: str) -> queries.Found:
-    """A user whom the caller may change: of this merchant, and with no more rights than the caller."""
-    user = queries.user_of(db, _whole(caller), user_id)
-    if user is None:
-        raise NotFound("user", user_id)
-    _must_be_able_to_give(caller, ROLES[user.role], user.location_ids)
-    return user
 
 
 def _must_be_able_to_give(

@@ -322,3 +322,83 @@ class AuditTag(StrEnum):
         "{actor} opened Apple’s terms for Tap to Pay of {object}.",
         "{actor} a ouvert les conditions d’Apple pour Tap to Pay de {object}.",
     )
+    TILL_SETTINGS_UPDATE = (
+        "till:settings:update",
+        "{actor} changed how the till works.",
+        "{actor} a modifié le fonctionnement de la caisse.",
+    )
+    TILL_ORDER_UPDATE = (
+        "till:order:update",
+        "{actor} changed the order of {object}.",
+        "{actor} a modifié l’ordre de {object}.",
+    )
+    TAX_CREATE = (
+        "till:tax:create",
+        "{actor} added the tax {object}.",
+        "{actor} a ajouté la taxe {object}.",
+    )
+    TAX_UPDATE = (
+        "till:tax:update",
+        "{actor} changed the tax {object}.",
+        "{actor} a modifié la taxe {object}.",
+    )
+    TAX_REMOVE = (
+        "till:tax:remove",
+        "{actor} removed the tax {object}.",
+        "{actor} a supprimé la taxe {object}.",
+    )
+    TILL_FIELD_CREATE = (
+        "till:field:create",
+        "{actor} added the field {object}.",
+        "{actor} a ajouté le champ {object}.",
+    )
+    TILL_FIELD_UPDATE = (
+        "till:field:update",
+        "{actor} changed the field {object}.",
+        "{actor} a modifié le champ {object}.",
+    )
+    TILL_FIELD_REMOVE = (
+        "till:field:remove",
+        "{actor} removed the field {object}.",
+        "{actor} a supprimé le champ {object}.",
+    )
+    TILL_ITEM_CREATE = (
+        "till:item:create",
+        "{actor} added the item {object}.",
+        "{actor} a ajouté l’article {object}.",
+    )
+    TILL_ITEM_UPDATE = (
+        "till:item:update",
+        "{actor} changed the item {object}.",
+        "{actor} a modifié l’article {object}.",
+    )
+    TILL_ITEM_REMOVE = (
+        "till:item:remove",
+        "{actor} removed the item {object}.",
+        "{actor} a supprimé l’article {object}.",
+    )
+    TILL_ITEMS_IMPORT = (
+        "till:item:import",
+        "{actor} imported items from {object}.",
+        "{actor} a importé des articles depuis {object}.",
+    )
+    TILL_PRESET_CREATE = (
+        "till:preset:create",
+        "{actor} added the preset {object}.",
+        "{actor} a ajouté le montant prédéfini {object}.",
+    )
+    TILL_PRESET_UPDATE = (
+        "till:preset:update",
+        "{actor} changed the preset {object}.",
+        "{actor} a modifié le montant prédéfini {object}.",
+    )
+    TILL_PRESET_REMOVE = (
+        "till:preset:remove",
+        "{actor} removed the preset {object}.",
+        "{actor} a supprimé le montant prédéfini {object}.",
+    )
+    MEMBER_LIMITS_UPDATE = (
+        "user:limits:change",
+        "{actor} changed the limits of {object}.",
+        "{actor} a modifié les plafonds de {object}.",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.errors import Conflict, Forbidden
+from control_plane.errors import Conflict, Forbidden, RequestRefused
 
 
 class LimitReached(Forbidden):
@@ -61,3 +61,79 @@ class KeyTaken(Conflict):
 
     code = "key_taken"
     message = "{name} is used already. Choose another."
+
+
+class NotTaken(RequestRefused):
+    """A value of a setting that cannot be. ``field`` names it."""
+
+
+class NameMissing(NotTaken):
+    """Everything in the till has a name."""
+
+    message = "Write a name."
+
+
+class KeyForm(NotTaken):
+    """Keys of fields stand in addresses and exports."""
+
+    message = "Write the key in small letters, digits and underscores, like order_number."
+
+
+class ChoicesMissing(NotTaken):
+    """A list to choose from is empty."""
+
+    message = "Write at least two choices, one a line."
+
+
+class PercentRange(NotTaken):
+    """A percentage out of its range."""
+
+    message = "Write a percentage from {least} to {most}, like {example}."
+
+
+class TooManyTips(NotTaken):
+    """More tips than a page has room for."""
+
+    message = "Write up to {most} tips."
+
+
+class AmountMissing(NotTaken):
+    """An amount that is none."""
+
+    message = "Write an amount above zero, like 12.34."
+
+
+class CurrencyUnknown(NotTaken):
+    """A currency that nothing here can count in."""
+
+    message = "Choose a currency from the list."
+
+
+class QuickKeyRange(NotTaken):
+    """A quick key that is not there."""
+
+    message = "Choose a quick key from 1 to {most}."
+
+
+class TaxGone(NotTaken):
+    """A rate that is not the merchant's, or no longer."""
+
+    message = "Choose a tax rate from the list."
+
+
+class MinutesRange(NotTaken):
+    """A length of time out of its range."""
+
+    message = "Write a whole number from {least} to {most}."
+
+
+class MethodsMissing(NotTaken):
+    """Nobody can work with no method at all."""
+
+    message = "Leave at least one way to take money."
+
+
+class UnreadableFile(NotTaken):
+    """A file that is no table of items."""
+
+    message = "This file is no CSV table with a first line of column names. Export the items to see how it looks."

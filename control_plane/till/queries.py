@@ -91,7 +91,7 @@ def catalogue_of(db: Transaction, merchant_id: str) -> Catalogue:
         .order_by(ITEMS.c.quick_key.is_(None), ITEMS.c.quick_key, ITEMS.c.name, ITEMS.c.id)
         .limit(MOST_ITEMS)
     )
-    return Catalogue(tuple(map(_item, items)), tuple(presets_of(db, merchant_id)))
+    return Catalogue(tuple(map(item_of_row, items)), tuple(presets_of(db, merchant_id)))
 
 
 def presets_of(db: Transaction, merchant_id: str) -> list[TillPreset]:
@@ -111,7 +111,7 @@ def items_by_id(db: Transaction, merchant_id: str, ids: Collection[str]) -> list
     if not ids:
         return []
     return [
-        _item(row)
+        item_of_row(row)
         for row in db.execute(
             select(ITEMS).where(ITEMS.c.merchant_id == merchant_id, ITEMS.c.id.in_(sorted(ids)))
         )
@@ -156,7 +156,8 @@ def _field(row: Found) -> TillField:
     )
 
 
-def _item(row: Found) -> TillItem:
+def item_of_row(row: Found) -> TillItem:
+    """The value of a row of ``till_item``."""
     return TillItem(
         id=row.id,
         name=row.name,
