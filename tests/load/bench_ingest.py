@@ -14,7 +14,6 @@ import gc
 import json
 import multiprocessing
 import os
-import pwd
 import queue
 import shutil
 import signal
@@ -64,6 +63,7 @@ from protocols.cloud.events import PaymentResult
 from protocols.cloud.topics import Channel, Stream, topic
 from protocols.ids import uuid7
 from tests.fakes.device_outbox import DeviceOutbox, sale
+from tests.load.cluster import postgres
 from tests.support.ports import LOOPBACK, accepts_connections, free_port
 from tests.support.programs import program
 from tests.support.waiting import eventually
@@ -350,7 +350,7 @@ def bench(chosen: argparse.Namespace) -> Iterator[Bench]:
         folder = Path(tempfile.mkdtemp(prefix="omnitill-bench-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        conninfo = stack.enter_context(_postgres(folder / "cluster"))
+        conninfo = stack.enter_context(postgres(folder / "cluster"))
         port = free_port()
         settings = Settings(
             mode="test",
@@ -402,40 +402,6 @@ def _plain_mosquitto(folder: Path, port: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(10)
-
-
-@contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
-    initdb, pg_ctl = program("initdb"), program("pg_ctl")
-    folder.mkdir(mode=0o700)
-    user = None
-    if os.geteuid() == 0:
-        owner = pwd.getpwnam("postgres")
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-        user = "postgres"
-    port = free_port()
-
-    def run(*command: str) -> None:
-        subprocess.run(
-            command, user=user, group=user, extra_groups=[] if user else None, cwd="/", check=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    run(
-        initdb, "-D", str(folder), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"
-    )
-    with (folder / "postgresql.conf").open("a") as settings:
-        settings.write(
-            f"port = {port}\nlisten_addresses = '{LOOPBACK}'\nunix_socket_directories = '{folder}'\n"
-            "shared_buffers = 512MB\nmax_wal_size = 8GB\ntrack_commit_timestamp = on\n"
-            "checkpoint_timeout = 30min\n"
-        )
-    run(pg_ctl, "start", "-D", str(folder), "-l", str(folder / "log"), "-w")
-    try:
-        eventually(lambda: accepts_connections(port), 10)
-        yield f"postgresql://postgres@{LOOPBACK}:{port}/postgres"
-    finally:
-        run(pg_ctl, "stop", "-D", str(folder), "-m", "immediate")
 
 
 def _shop(parts: Parts, devices: list[str]) -> tuple[str, str]:
