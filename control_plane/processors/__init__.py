@@ -1,0 +1,1 @@
+"""Adapters of card processors; each keeps its SDK to itself."""
