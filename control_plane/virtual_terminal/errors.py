@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.errors import Conflict, RequestRefused
+from control_plane.errors import Conflict, Forbidden, NotFound, RequestRefused, Unavailable
 
 
 class NotConnected(Conflict):
@@ -61,3 +61,243 @@ class PaymentsOpen(Conflict):
         "{count} payments still wait for their outcome. Disconnect once they are settled, "
         "else nobody learns how they ended."
     )
+
+
+class AmountRefused(RequestRefused):
+    """Nobody can take this amount."""
+
+    code = "amount_refused"
+    message = "{amount} cannot be taken in one payment. Enter an amount from {least} to {most}."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="amount_minor", **facts)
+
+
+class CurrencyRefused(RequestRefused):
+    """Not a currency that is known here."""
+
+    code = "currency_refused"
+    message = "{currency} is not a currency that is taken here. Write three letters such as EUR."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="currency", **facts)
+
+
+class FieldsRefused(RequestRefused):
+    """A field of the merchant's own is missing or does not look right. ``problems``: by key."""
+
+    code = "fields_refused"
+    message = "{reason}"
+
+
+class LocationNeeded(RequestRefused):
+    """The caller works in several shops."""
+
+    code = "location_needed"
+    message = "Choose the shop in which the money is taken."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="location_id", **facts)
+
+
+class MethodIncomplete(RequestRefused):
+    """What this way of paying needs was not sent."""
+
+    code = "method_incomplete"
+    message = "{method} needs {needed}. Send it along."
+
+
+class FormReused(Conflict):
+    """A form that was sent before came back with something else in it."""
+
+    code = "form_reused"
+    message = (
+        "This form was sent before, for {amount} (payment {payment_id}). "
+        "Begin a new payment for another amount."
+    )
+
+
+class PossibleDuplicate(Conflict):
+    """The same money from the same card or for the same order, a moment ago. Nothing was charged."""
+
+    code = "possible_duplicate"
+    message = (
+        "{amount} was taken {minutes} min ago {why} ({other}). "
+        "Look at that payment first; confirm if this one is to be charged as well."
+    )
+
+
+class AttemptRunning(Conflict):
+    """Somebody else is charging this payment."""
+
+    code = "attempt_running"
+    retryable = True
+    message = "Another attempt at this payment is under way. Wait for its outcome."
+
+
+class PaymentUnknown(Conflict):
+    """The outcome of the last attempt is not known."""
+
+    code = "payment_unknown"
+    retryable = True
+    message = (
+        "It is not known yet whether {amount} was charged. Omnitill is asking Stripe; "
+        "do not charge again before."
+    )
+
+
+class PaymentPaid(Conflict):
+    """There is nothing left to charge."""
+
+    code = "payment_paid"
+    message = "{amount} is paid already. Begin a new payment to charge more."
+
+
+class PaymentNotOpen(Conflict):
+    """It cannot be tried in this state."""
+
+    code = "payment_not_open"
+    message = "The payment {payment_id} is {state}, so it cannot be charged again. Begin a new one."
+
+
+class NotCapturable(Conflict):
+    """There is no held money to take."""
+
+    code = "not_capturable"
+    message = "The payment {payment_id} is {state}: no money is held that could be captured."
+
+
+class CaptureTooLarge(RequestRefused):
+    """More than is held."""
+
+    code = "capture_too_large"
+    message = "{held} is held. Capture at most that, or raise the held amount first."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="amount_minor", **facts)
+
+
+class NotCancelable(Conflict):
+    """Money moved already, or its way cannot be stopped."""
+
+    code = "not_cancelable"
+    message = "The payment {payment_id} is {state}, so it cannot be canceled. Refund it instead."
+
+
+class NotIncrementable(Conflict):
+    """The held amount cannot be raised."""
+
+    code = "not_incrementable"
+    message = (
+        "The held amount of {payment_id} cannot be raised: {reason}. "
+        "Take the rest as a payment of its own."
+    )
+
+
+class NoMicrodeposits(Conflict):
+    """Nothing waits for the two small amounts."""
+
+    code = "no_microdeposits"
+    message = "The payment {payment_id} does not wait for the two small deposits."
+
+
+class MicrodepositsRefused(RequestRefused):
+    """They are not what arrived in the account."""
+
+    code = "microdeposits_refused"
+    message = (
+        "These are not the deposits that arrived: {reason}. Ask the payer to look at the statement."
+    )
+
+
+class NoChecksToAccept(Conflict):
+    """The payment does not wait for somebody to look at its checks."""
+
+    code = "no_checks_to_accept"
+    message = "The payment {payment_id} is {state} and waits for nobody to accept a check."
+
+
+class ProcessorRefused(RequestRefused):
+    """The processor did not take the request; nothing happened there."""
+
+    code = "processor_refused"
+    message = "Stripe did not take this: {reason} Nothing was changed."
+
+
+class ProcessorNotReached(Unavailable):
+    """No connection; surely nothing happened."""
+
+    code = "processor_not_reached"
+    message = "Stripe cannot be reached, and nothing was changed. Try again in a moment."
+
+
+class AnswerLost(Unavailable):
+    """What was asked may or may not have happened; it is read again by itself."""
+
+    code = "answer_lost"
+    message = (
+        "The answer of Stripe was lost. Omnitill finds out what happened and shows it here; "
+        "do not do it again before."
+    )
+
+
+class LinkGone(NotFound):
+    """A link that never was, or whose payment is over."""
+
+    code = "link_gone"
+    message = "This link does not lead to a payment. Ask the shop for a new one."
+
+
+class NotRefundable(Conflict):
+    """No captured money is left in it."""
+
+    code = "not_refundable"
+    message = "The payment {payment_id} is {state}: there is no money to give back."
+
+
+class RefundTooLarge(RequestRefused):
+    """More than is left of the payment."""
+
+    code = "refund_too_large"
+    message = "{remaining} of this payment can still be given back. Enter at most that."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="amount_minor", **facts)
+
+
+class LinesRefused(RequestRefused):
+    """Lines that the order has not, or that were given back already."""
+
+    code = "lines_refused"
+    message = "Line {line} has {left} left to give back. Choose at most that."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="lines", **facts)
+
+
+class RefundDecided(Conflict):
+    """Somebody approved or rejected it already."""
+
+    code = "refund_decided"
+    message = "The refund {refund_id} is already {state}."
+
+
+class OwnRefund(Forbidden):
+    """Who asked for a refund does not approve it."""
+
+    code = "own_refund"
+    message = "You asked for this refund yourself. Somebody else has to approve it."
+
+
+class RefundAboveYours(Forbidden):
+    """Above the approver's own limit."""
+
+    code = "refund_above_yours"
+    message = "You may give back up to {limit} at once. Ask somebody who may approve more."
+
+
+class RefundOnReader(Conflict):
+    """An Interac payment: its card must be presented again."""
+
+    code = "refund_on_reader"
+    message = "This card is refunded on the reader: choose a reader and let the customer present the card."
