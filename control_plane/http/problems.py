@@ -26,7 +26,7 @@ from protocols.errors import ProtocolError
 log = structlog.get_logger()
 
 #: Paths that are asked for by programs; the others are asked for by browsers.
-_FOR_PROGRAMS: Final = ("/v1/", "/healthz", "/readyz", "/metrics")
+_FOR_PROGRAMS: Final = ("/v1/", "/webhooks/stripe/", "/healthz", "/readyz", "/metrics")
 _MEDIA_TYPE: Final = "application/problem+json"
 
 
