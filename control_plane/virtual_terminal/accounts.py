@@ -109,6 +109,7 @@ class AccountView:
     moto_enabled: bool | None
     moto_probed_at: datetime | None
     connected_at: datetime
+    swept_until: datetime | None
     webhook_secrets: int
     """How many are accepted; 0 when none was given yet."""
     key_hint: str = field(default="")
@@ -431,6 +432,7 @@ def _view(row: Row[Any]) -> AccountView:
         moto_enabled=row.moto_enabled,
         moto_probed_at=row.moto_probed_at,
         connected_at=row.connected_at,
+        swept_until=row.swept_until,
         webhook_secrets=len(_secrets(row)),
         key_hint=row.secret_key[-4:],
     )
