@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -146,7 +147,8 @@ def import_items(db: Transaction, caller: Caller, file: bytes, *, name: str) -> 
     for line, row in _rows(file):
         reading = _Reading(settings, line, row)
         item = reading.item()
-        for column, value in (("code", item.code), ("quick_key", item.quick_key)):
+        named = "" if item.code else item.name
+        for column, value in (("code", item.code), ("name", named), ("quick_key", item.quick_key)):
             if value and (first := seen.setdefault((column, value), line)) != line:
                 reading.refuse(column, Twice.message, str(first))
         problems += reading.problems
@@ -155,7 +157,7 @@ def import_items(db: Transaction, caller: Caller, file: bytes, *, name: str) -> 
         return Imported(problems=tuple(problems))
     by_code = {item.code: item for item in had if item.code}
     by_name = {item.name: item for item in had}
-    counts = {"new": 0, "changed": 0, "same": 0}
+    counts = Counter[str]()
     for item in wanted:
         there = by_code.get(item.code) if item.code else by_name.get(item.name)
         counts[_take(db, caller, item, there)] += 1
@@ -164,7 +166,7 @@ def import_items(db: Transaction, caller: Caller, file: bytes, *, name: str) -> 
             db, caller.merchant_id, caller.actor, AuditTag.TILL_ITEMS_IMPORT,
             object_id=caller.merchant_id, object_name=name or "CSV", after=dict(counts),
         )  # fmt: skip
-    return Imported(**counts)
+    return Imported(counts["new"], counts["changed"], counts["same"])
 
 
 def _take(db: Transaction, caller: Caller, item: TillItem, there: TillItem | None) -> str:
@@ -224,15 +226,17 @@ class _Reading:
         for column, most in _LONGEST.items():
             if len(self._row.get(column, "")) > most:
                 self.refuse(column, LongText.message, str(most))
+        price, tax_id, quick_key = self._price(), self._tax(), self._quick_key()
+        colour, sold = self._colour(), self._sold()
         return TillItem(
             id="",
             name=self._row.get("name", ""),
             code=self._row.get("code", ""),
-            price=self._price(),
-            tax_id=self._tax(),
-            quick_key=self._quick_key(),
-            colour=self._colour(),
-            active=self._sold(),
+            price=price,
+            tax_id=tax_id,
+            quick_key=quick_key if sold else None,
+            colour=colour,
+            active=sold,
         )
 
     def refuse(self, column: str, message: str, known: str = "") -> None:

@@ -41,7 +41,7 @@ def remember(db: Transaction, merchant_id: str, payment_id: str, values: Mapping
     )
 
 
-def payments_with(merchant_id: str, text: str) -> Select[tuple[str]]:
+def payments_with(merchant_id: str, text: str) -> Select[str]:
     """Ids of payments with a value that begins with a text."""
     start = folded(text)
     columns = PAYMENT_FIELDS.c
