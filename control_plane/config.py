@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 CONFIG_VARIABLE = "OMNITILL_CONFIG"
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class BrokerSettings(BaseModel):
@@ -67,6 +68,32 @@ class SignInSettings(BaseModel):
         return timedelta(hours=self.invitation_hours)
 
 
+class MailSettings(BaseModel):
+    """The server that takes our mail. Without a host, the demo and test worlds have a mailbox of their own."""
+
+    host: str = ""
+    port: int = 587
+    #: ``starttls`` (usually port 587), ``tls`` from the first byte (usually 465), or ``none``.
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    #: The address that mail comes from; its name is that of the merchant.
+    sender: str = ""
+    #: Certificates to trust instead of the system's.
+    ca_file: Path | None = None
+    timeout_s: float = 15
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.host and "@" not in self.sender:
+            raise ValueError("mail needs a sender: set OMNITILL_MAIL__SENDER to an address")
+        if self.security == "none" and self.username and self.host not in _THIS_MACHINE:
+            raise ValueError(
+                "a password is not sent unencrypted: set OMNITILL_MAIL__SECURITY to tls"
+            )
+        return self
+
+
 class Settings(BaseSettings):
     """Everything an operator can choose. Each has a default with which one shop runs."""
 
@@ -94,6 +121,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     sign_in: SignInSettings = Field(default_factory=SignInSettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
     #: Requests a minute of one caller to the API.
     rate_limit_per_minute: int = 1200
     #: Largest request body, in bytes.

@@ -42,6 +42,7 @@ class MailMessage(SQLModel, table=True):
     dedupe_key: str = Field(max_length=200)
     to: str = Field(max_length=254)
     reply_to: str = Field(default="", max_length=254)
+    sender_name: str = Field(default="", max_length=200)
     subject: str = Field(max_length=400)
     text: str = Field(sa_type=Text)
     html: str = Field(default="", sa_type=Text)

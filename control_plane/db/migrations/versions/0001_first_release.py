@@ -751,6 +751,7 @@ def upgrade() -> None:
         sa.Column("dedupe_key", sa.String(length=200), nullable=False),
         sa.Column("to", sa.String(length=254), nullable=False),
         sa.Column("reply_to", sa.String(length=254), nullable=False),
+        sa.Column("sender_name", sa.String(length=200), nullable=False),
         sa.Column("subject", sa.String(length=400), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("html", sa.Text(), nullable=False),
