@@ -54,6 +54,8 @@ class SessionView:
     original_transaction_id: str | None
     late_result: bool
     created_at: datetime
+    payment_id: str | None = None
+    """The payment of which it is one attempt; None for a sale of its own."""
 
     @property
     def amount(self) -> Money:
