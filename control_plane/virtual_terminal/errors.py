@@ -301,3 +301,66 @@ class RefundOnReader(Conflict):
 
     code = "refund_on_reader"
     message = "This card is refunded on the reader: choose a reader and let the customer present the card."
+
+
+class ReaderNotRegistered(RequestRefused):
+    """The processor did not take the code of a reader."""
+
+    code = "reader_not_registered"
+    message = "Stripe does not take this code: {told} Read the code on the reader's screen again."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="code", **facts)
+
+
+class AddressNeeded(RequestRefused):
+    """The processor does not know the shop yet."""
+
+    code = "address_needed"
+    message = "Stripe needs the address of {location} once, before the first reader there."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="address", **facts)
+
+
+class AddressRefused(RequestRefused):
+    """The processor does not take the address of a shop."""
+
+    code = "address_refused"
+    message = "Stripe does not take this address: {told} Correct it and try again."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="address", **facts)
+
+
+class CloudReaderHeld(Conflict):
+    """A sale runs on the reader."""
+
+    code = "cloud_reader_held"
+    retryable = True
+    message = "Another payment is running on {reader}. Wait for it, or pick another reader."
+
+
+class CloudReaderRefused(Conflict):
+    """The reader cannot do it now. ``told`` is the processor's code."""
+
+    code = "cloud_reader_refused"
+    retryable = True
+    message = "{reader} did not take it: {why}"
+
+
+class CloudReaderDrivenElsewhere(Conflict):
+    """Only an app beside it can drive this kind of reader."""
+
+    code = "cloud_reader_driven_elsewhere"
+    message = (
+        "{reader} is a {model}: only an app on a phone or tablet beside it can start payments. "
+        "Pick a smart reader."
+    )
+
+
+class PhoneCodeRefused(RequestRefused):
+    """A code to pair a phone that does not count."""
+
+    code = "phone_code_refused"
+    message = "This code was used, withdrawn or is too old. Make a new one under Readers."
