@@ -22,6 +22,7 @@ pytest_plugins = [
     "tests.fixtures.brokers",
     "tests.fixtures.card_scan",
     "tests.fixtures.stripe_sandbox",
+    "tests.fixtures.virtual_terminal",
 ]
 
 network_guard.install()

@@ -44,7 +44,8 @@ class StripeProcessors:
     def __init__(self, database: Database, mode: str, patience: Patience | None = None) -> None:
         self._database = database
         self._mode = mode
-        self._patience = patience
+        #: Of clients that are made from now on.
+        self.patience = patience
         self._kept: dict[str, _Kept] = {}
         self._lock = threading.Lock()
 
@@ -66,6 +67,13 @@ class StripeProcessors:
         """A processor that is not kept."""
         return self._open(Access(secret_key=secret_key.reveal(), base=api_base))
 
+    def close(self) -> None:
+        """Let go of all clients and their connections."""
+        with self._lock:
+            for kept in self._kept.values():
+                kept.processor.close()
+            self._kept.clear()
+
     def _open(self, access: Access) -> StripeProcessor:
         refuse_mismatch(access.secret_key, access.base, self._mode)
-        return StripeProcessor(access, self._patience)
+        return StripeProcessor(access, self.patience)
