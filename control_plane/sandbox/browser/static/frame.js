@@ -12,7 +12,8 @@ const PAGE = asked.get("origin") ?? "";
 const API = new URL("..", import.meta.url);
 const LOOPBACK = /^https?:\/\/(127\.0\.0\.1|localhost|\[::1\]|[a-z0-9-]+\.localhost)(:\d+)?$/;
 // Where card details may go. Anything else that the page names is not sent.
-const DESTINATIONS = /^v1\/(confirmation_tokens|payment_methods|(payment|setup)_intents\/\w+\/confirm)$/;
+const DESTINATIONS = ["v1/confirmation_tokens", "v1/elements/payment_methods"];
+const CONFIRMATION = /^v1\/(payment|setup)_intents\/\w+\/confirm$/;
 const POSTAL = { US: /^\d{5}(-?\d{4})?$/, CA: /^[A-Z]\d[A-Z] ?\d[A-Z]\d$/i, GB: /^[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}$/i };
 const COUNTRIES =
   "AT AU BE BG BR CA CH CY CZ DE DK EE ES FI FR GB GI GR HK HR HU IE IN IS IT JP LI LT LU LV MT MX MY NL NO NZ PL PT RO SE SG SI SK TH US";
@@ -29,6 +30,7 @@ let saved = [];
 let chosen = null; // a saved payment method's id
 let fields = [];
 let announced = "";
+let shownOptions = "{}";
 
 function tell(kind, content = {}) {
   window.parent.postMessage({ frame: FRAME, type: kind, ...content }, PAGE);
@@ -116,10 +118,7 @@ function tidyExpiry(text) {
   if (/^\s*\d{1,2}\s*[/-]\s*\d{4}$/.test(text)) digits = digits.slice(0, -4) + digits.slice(-2);
   if (/^[2-9]/.test(digits) || /^\s*1\s*\//.test(text)) digits = `0${digits}`;
   digits = digits.slice(0, 4);
-  if (digits.length < 2 || (digits.length === 2 && /^\d{2}\s*\/?$/.test(text) && !text.endsWith(" "))) {
-    return digits.length === 2 && /\/$/.test(text) ? `${digits} / ` : digits;
-  }
-  return `${digits.slice(0, 2)} / ${digits.slice(2)}`;
+  return digits.length > 2 ? `${digits.slice(0, 2)} / ${digits.slice(2)}` : digits;
 }
 
 function checkExpiry(value) {
@@ -203,8 +202,8 @@ function billingFields(needed) {
     const postal = field({
       name: "postal_code", label: words.postal_code, half: country !== null, autocomplete: "postal-code", maxlength: 10, value: initial.address?.postal_code,
       check: (value) => {
-        const form_of = POSTAL[country?.input.value];
-        if (form_of) return form_of.test(value.trim()) ? "" : "incomplete_zip";
+        const shape = POSTAL[country?.input.value];
+        if (shape) return shape.test(value.trim()) ? "" : "incomplete_zip";
         return value.trim().length >= 3 ? "" : "incomplete_zip";
       },
       missing: "incomplete_zip",
@@ -393,7 +392,8 @@ async function call(path, body, as, method = "POST") {
 }
 
 async function send({ path, into, as, body }) {
-  if (!DESTINATIONS.test(path)) return { error: { type: "invalid_request_error", message: "Card details do not go there." } };
+  if (CONFIRMATION.test(path)) return confirm(path, as, body);
+  if (!DESTINATIONS.includes(path)) return { error: { type: "invalid_request_error", message: "Card details do not go there." } };
   const { error } = validate();
   if (error) return { error };
   if (chosen !== null) {
@@ -403,6 +403,15 @@ async function send({ path, into, as, body }) {
   const typed = typedDetails();
   if (form.elements.save?.checked) typed.allow_redisplay = "always";
   return call(path, into ? merged(body, { [into]: merged(typed, body[into]) }) : merged(typed, body), as);
+}
+
+/** An intent is confirmed with a token, so that its own calls never carry a number. */
+async function confirm(path, as, { payment_method_data: details, ...body }) {
+  const { setup_future_usage: later } = body;
+  const made = await send({
+    path: "v1/confirmation_tokens", into: "payment_method_data", as: "token", body: { payment_method_data: details, setup_future_usage: later },
+  });
+  return made.error ? made : call(path, { ...body, confirmation_token: made.token.id }, as);
 }
 
 async function answered({ question, ...content }) {
@@ -441,7 +450,7 @@ function dress({ theme, variables = {}, rules = {} } = {}) {
 async function loadSession() {
   const secret = given.elements.customerSessionClientSecret;
   if (!secret) return;
-  const { session } = await call("_browser/customer_session", { client_secret: secret }, "session", "GET");
+  const { session } = await call("v1/elements/sessions", { client_secret: secret }, "session", "GET");
   given.session = session?.features;
   saved = (session?.payment_methods ?? []).filter((one) => offered().includes(one.type));
   chosen = saved[0]?.id ?? null;
@@ -452,6 +461,7 @@ async function loadSession() {
 const hear = {
   async init(message) {
     given = { ...message };
+    shownOptions = JSON.stringify(message.options);
     words = wordsOf(given.locale);
     document.documentElement.lang = given.locale;
     document.title = words.title;
@@ -466,8 +476,8 @@ const hear = {
     const before = offered().join();
     given = { ...given, ...message };
     dress(given.elements.appearance);
-    if (offered().join() === before && JSON.stringify(message.options) === announced_options) return;
-    announced_options = JSON.stringify(message.options);
+    if (offered().join() === before && JSON.stringify(message.options) === shownOptions) return;
+    shownOptions = JSON.stringify(message.options);
     build();
     for (const one of fields) if (kept.has(one.name)) one.input.value = kept.get(one.name);
     announce();
@@ -487,8 +497,6 @@ const hear = {
     tell("answer", { call: message.call, result: await answered(message) });
   },
 };
-let announced_options = "{}";
-
 if (window.parent !== window && LOOPBACK.test(PAGE)) {
   window.addEventListener("message", (event) => {
     if (event.source !== window.parent || event.origin !== PAGE || event.data?.frame !== FRAME) return;

@@ -166,6 +166,13 @@
       place.classList.add("StripeElement");
       this.place = place;
       this.fire("loaderstart", { elementType: this.type });
+      const frame = this.frame;
+      this.late = setTimeout(() => {
+        if (this.frame !== frame) return;
+        const message = "The payment fields could not be loaded from the sandbox.";
+        this.fire("loaderror", { elementType: this.type, error: { type: "api_connection_error", message } });
+      }, 10_000);
+      this.frame.ready.then(() => clearTimeout(this.late));
       this.frame.send("init", {
         key: this.elements.stripe.key,
         role: this.type,
@@ -221,6 +228,7 @@
     }
 
     unmount() {
+      clearTimeout(this.late);
       this.frame?.remove();
       this.frame = null;
       this.place?.classList.remove(
@@ -362,7 +370,7 @@
       if (elements) checkBillingDetails(card, params, "createPaymentMethod", "params");
       const { card: _, ...rest } = direct;
       return card.mounted().ask("send", {
-        path: "v1/payment_methods", into: "", as: "paymentMethod", body: cloneable({ ...rest, ...params }),
+        path: "v1/elements/payment_methods", into: "", as: "paymentMethod", body: cloneable({ ...rest, ...params }),
       });
     }
 
@@ -393,7 +401,7 @@
       const path = `_hosted/authenticate/${encodeURIComponent(intent.id)}?${query}`;
       const said = await overlay(path, language(this.locale) === "fr" ? "Votre banque vous demande" : "Your bank asks you");
       if (said === null) {
-        await this.call(`_browser/authentications/${intent.id}`, { client_secret: intent.client_secret, outcome: "fail" }, name);
+        await this.call(`v1/elements/authentications/${intent.id}`, { client_secret: intent.client_secret, outcome: "fail" }, name);
       }
       const after = await this.retrieve(intent.client_secret);
       if (after.error) return after;
