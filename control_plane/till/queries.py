@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, Select, bindparam, select
 
 from control_plane.accounts.queries import MERCHANTS
 from control_plane.db.scope import Scope
@@ -92,6 +92,15 @@ def catalogue_of(db: Transaction, merchant_id: str) -> Catalogue:
         .limit(MOST_ITEMS)
     )
     return Catalogue(tuple(map(item_of_row, items)), tuple(presets_of(db, merchant_id)))
+
+
+def items_of(merchant_id: str, text: str = "") -> Select[*tuple[Any, ...]]:
+    """What is sold: all, or those with a part of a name, or a code. Order by (name, id)."""
+    statement = select(ITEMS).where(ITEMS.c.merchant_id == merchant_id, ITEMS.c.active)
+    if text:
+        found = ITEMS.c.name.icontains(text, autoescape=True) | (ITEMS.c.code == text)
+        statement = statement.where(found)
+    return statement
 
 
 def presets_of(db: Transaction, merchant_id: str) -> list[TillPreset]:
