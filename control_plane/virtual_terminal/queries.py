@@ -287,6 +287,15 @@ def lock_by_intent(db: Transaction, merchant_id: str, processor_id: str) -> Foun
     ).one_or_none()
 
 
+def lock_by_charge(db: Transaction, merchant_id: str, charge_id: str) -> Found | None:
+    """The payment that a charge belongs to."""
+    return db.execute(
+        select(PAYMENTS)
+        .where(PAYMENTS.c.merchant_id == merchant_id, PAYMENTS.c.charge_id == charge_id)
+        .with_for_update()
+    ).one_or_none()
+
+
 def attempt_rows(db: Transaction, payment_id: str) -> Sequence[Found]:
     """All of a payment, the first first."""
     return db.execute(_ALL_ATTEMPTS, {"payment": payment_id}).all()

@@ -1,0 +1,180 @@
+"""Keeps one sale from being charged twice: asks before, and finds pairs after. Across all channels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, ColumnElement, bindparam, func, or_, select, update
+
+from control_plane.db.unit_of_work import Transaction, context_of
+from control_plane.db.upsert import is_postgres
+from control_plane.transactions.ledger import READER
+from control_plane.transactions.models import TRANSACTIONS, Kind, Status
+from control_plane.virtual_terminal import timeline
+from control_plane.virtual_terminal.errors import PossibleDuplicate
+from control_plane.virtual_terminal.lifecycle import PaymentState
+from control_plane.virtual_terminal.models import ATTEMPTS, MOMENTS, PAYMENTS
+from control_plane.virtual_terminal.processor import Instrument
+from control_plane.virtual_terminal.timeline import MomentKind
+from protocols.money import Money
+
+#: How far apart two charges of one card may be to be taken for one sale.
+WINDOW: Final = timedelta(minutes=10)
+#: Money moved, or may have.
+_COUNTS: Final = sorted(set(PaymentState) - {PaymentState.OPEN, PaymentState.CANCELED})
+_LOCK: Final = select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """What makes another charge look like the same sale; None and empty: not known."""
+
+    last4: str | None = None
+    saved_method_id: str | None = None
+    reference: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.last4 or self.saved_method_id or self.reference)
+
+
+def ask_before(
+    db: Transaction, merchant_id: str, amount: Money, like: Likeness, *, window: timedelta = WINDOW
+) -> None:
+    """Raises PossibleDuplicate when the same amount was, or may have been, taken a moment ago.
+
+    Two that come at the same moment wait for each other here, until the first has committed.
+    """
+    if not like:
+        return
+    if is_postgres(db):
+        # SQLite has one writer anyway.
+        name = f"{merchant_id} {amount.minor} {amount.currency}".encode()
+        number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
+        db.execute(_LOCK, {"number": number})
+    now = context_of(db).clock.now()
+    found = _earlier_payment(db, merchant_id, amount, like, now - window)
+    if found is None:
+        found = _earlier_on_reader(db, merchant_id, amount, like, now - window)
+    if found is not None:
+        other, at, why = found
+        minutes = max(0, round((now - at).total_seconds() / 60))
+        raise PossibleDuplicate(amount=amount, other=other, minutes=minutes, why=why)
+
+
+def find_pair(db: Transaction, payment: Any, instrument: Instrument, amount: Money) -> str | None:
+    """After a charge: the earlier payment or ledger row that the same card paid the same amount in, marked as such."""
+    if _was_confirmed(db, payment.id):
+        return None
+    since = payment.created_at - WINDOW
+    until = payment.created_at + WINDOW
+    other = db.execute(
+        select(PAYMENTS.c.id)
+        .where(
+            PAYMENTS.c.merchant_id == payment.merchant_id,
+            PAYMENTS.c.amount_minor == amount.minor,
+            PAYMENTS.c.currency == amount.currency,
+            PAYMENTS.c.created_at >= since,
+            PAYMENTS.c.created_at <= until,
+            PAYMENTS.c.card_fingerprint == instrument.fingerprint,
+            PAYMENTS.c.state.in_([PaymentState.PAID, PaymentState.AUTHORIZED]),
+            PAYMENTS.c.id != payment.id,
+        )
+        .order_by(PAYMENTS.c.id.desc())
+        .limit(1)
+    ).scalar()
+    if other is not None:
+        timeline.add(
+            db,
+            payment.merchant_id,
+            str(other),
+            MomentKind.DUPLICATE_FOUND,
+            facts={"other": payment.id},
+        )
+    elif instrument.last4 is not None:
+        other = db.execute(
+            select(TRANSACTIONS.c.id)
+            .where(
+                *_reader_rows(payment.merchant_id, amount, instrument.last4),
+                TRANSACTIONS.c.occurred_at >= since,
+                TRANSACTIONS.c.occurred_at <= until,
+            )
+            .limit(1)
+        ).scalar()
+    if other is None:
+        return None
+    db.execute(update(PAYMENTS).where(PAYMENTS.c.id == payment.id).values(duplicate_of=str(other)))
+    timeline.add(
+        db,
+        payment.merchant_id,
+        payment.id,
+        MomentKind.DUPLICATE_FOUND,
+        facts={"other": str(other)},
+    )
+    return str(other)
+
+
+def _earlier_payment(
+    db: Transaction, merchant_id: str, amount: Money, like: Likeness, since: Any
+) -> tuple[str, Any, str] | None:
+    same: list[ColumnElement[bool]] = []
+    if like.last4:
+        same += [PAYMENTS.c.card_last4 == like.last4, ATTEMPTS.c.hint_last4 == like.last4]
+    if like.saved_method_id:
+        same.append(ATTEMPTS.c.saved_method_id == like.saved_method_id)
+    if like.reference:
+        same.append(PAYMENTS.c.reference == like.reference)
+    row = db.execute(
+        select(PAYMENTS.c.id, PAYMENTS.c.created_at, PAYMENTS.c.reference)
+        .join_from(PAYMENTS, ATTEMPTS, ATTEMPTS.c.payment_id == PAYMENTS.c.id)
+        .where(
+            PAYMENTS.c.merchant_id == merchant_id,
+            PAYMENTS.c.amount_minor == amount.minor,
+            PAYMENTS.c.currency == amount.currency,
+            PAYMENTS.c.created_at >= since,
+            PAYMENTS.c.state.in_(_COUNTS),
+            or_(*same),
+        )
+        .order_by(PAYMENTS.c.created_at.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    is_same_order = bool(like.reference) and row.reference == like.reference
+    return row.id, row.created_at, "for the same order" if is_same_order else "from the same card"
+
+
+def _earlier_on_reader(
+    db: Transaction, merchant_id: str, amount: Money, like: Likeness, since: Any
+) -> tuple[str, Any, str] | None:
+    if not like.last4:
+        return None
+    row = db.execute(
+        select(TRANSACTIONS.c.id, TRANSACTIONS.c.occurred_at)
+        .where(*_reader_rows(merchant_id, amount, like.last4), TRANSACTIONS.c.occurred_at >= since)
+        .order_by(TRANSACTIONS.c.occurred_at.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else (row.id, row.occurred_at, "from the same card on a reader")
+
+
+def _reader_rows(merchant_id: str, amount: Money, last4: str) -> list[ColumnElement[bool]]:
+    return [
+        TRANSACTIONS.c.merchant_id == merchant_id,
+        TRANSACTIONS.c.source == READER,
+        TRANSACTIONS.c.kind == Kind.SALE,
+        TRANSACTIONS.c.status == Status.APPROVED,
+        TRANSACTIONS.c.amount_minor == amount.minor,
+        TRANSACTIONS.c.currency == amount.currency,
+        TRANSACTIONS.c.card_last4 == last4,
+    ]
+
+
+def _was_confirmed(db: Transaction, payment_id: str) -> bool:
+    asked = select(MOMENTS.c.id).where(
+        MOMENTS.c.payment_id == payment_id,
+        MOMENTS.c.kind == MomentKind.DUPLICATE_CONFIRMED.value,
+    )
+    return db.execute(asked.limit(1)).first() is not None
