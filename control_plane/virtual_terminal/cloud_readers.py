@@ -393,6 +393,16 @@ class ReaderFleet:
             _mark_removed(db, [one for one in known.values() if one.processor_id not in told])
         return len(told)
 
+    def hear(self, merchant_id: str, processor_id: str) -> None:
+        """Something was said of a reader: look at it. Raises NotConnected and errors of the processor."""
+        with self._office.reading() as db:
+            known = reader_by_processor_id(db, merchant_id, processor_id)
+        if known is None or known.removed_at is not None:
+            return
+        told = self._office.processors.of(merchant_id).read_reader(processor_id)
+        with self._office.writing() as db:
+            note(db, known, told)
+
     def show_cart(
         self,
         caller: Caller,
