@@ -22,7 +22,15 @@ from agent.outbox_pump import OutboxPump
 from agent.timekeeping import rfc3339
 from agent.version import VERSION
 from protocols.cloud.commands import Ack, DesiredConfig, Grant, ServiceState, TimeAnswer, encode
-from protocols.cloud.events import Claim, DeviceEvent, Presence, ReportedState, Telemetry, TimeAsk
+from protocols.cloud.events import (
+    UNREADABLE,
+    Claim,
+    DeviceEvent,
+    Presence,
+    ReportedState,
+    Telemetry,
+    TimeAsk,
+)
 from protocols.cloud.topics import Channel
 
 if TYPE_CHECKING:
@@ -349,7 +357,7 @@ class Cloud:
         """In the event loop, for every message from whatever line."""
         try:
             self._dispatch(received)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             log.warning("downlink_unreadable", channel=str(received.channel), reason=str(error))
 
     def _dispatch(self, received: Received) -> None:

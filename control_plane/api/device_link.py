@@ -37,7 +37,7 @@ from control_plane.payments.commands import WAKE_TOPIC, claim_command, pending_c
 from control_plane.payments.queries import has_pending_commands
 from protocols.cloud import http
 from protocols.cloud.commands import Ack, DesiredConfig
-from protocols.cloud.events import Claim
+from protocols.cloud.events import UNREADABLE, Claim
 from protocols.cloud.topics import MAX_PAYLOAD_BYTES, Channel, Direction
 
 #: Not in the OpenAPI document: it is the contract between our own two programs.
@@ -265,7 +265,7 @@ def _uplinks(device_id: str, messages: Sequence[http.UpMessage]) -> list[Uplink]
 def _decoded(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BodyRefused(reason=str(error)) from error
 
 

@@ -49,6 +49,7 @@ from control_plane.transactions.ledger import DEVICE_COLUMNS, READER, device_row
 from control_plane.transactions.models import TRANSACTIONS
 from protocols.cloud.commands import Ack, Rejected
 from protocols.cloud.events import (
+    UNREADABLE,
     CommandResult,
     DailyClosing,
     DeviceEvent,
@@ -359,7 +360,7 @@ class Intake:
                     batch.logs.append((device.id, lines))
                 case _:
                     return
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             digest = read(Stream.EVENTS, uplink.payload).digest
             batch.hopeless.append((device, uplink, Unreadable(str(error), digest, None)))
             return

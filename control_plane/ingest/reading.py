@@ -12,6 +12,7 @@ import msgspec
 from control_plane.ingest.guard import cleaned, looks_harmless
 from protocols.cloud.envelope import Envelope, EnvelopeHead, open_head
 from protocols.cloud.events import (
+    UNREADABLE,
     CommandResult,
     DailyClosing,
     DeviceEvent,
@@ -90,7 +91,7 @@ def read(stream: Stream, payload: bytes) -> Read | Unreadable:
         number = _number(envelope.id)
         if number < 0:
             return Unreadable("the id is no UUID", digest, _head(stream, payload))
-    except (msgspec.DecodeError, UnicodeDecodeError, MalformedMessage) as error:
+    except (*UNREADABLE, MalformedMessage) as error:
         return Unreadable(str(error), digest, _head(stream, payload))
     return Read(envelope, digest, number, masked)
 

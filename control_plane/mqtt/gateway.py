@@ -26,7 +26,7 @@ from control_plane.mqtt.wire import Message, WireClient, WireError
 from control_plane.payments import queries as payments
 from control_plane.payments.commands import WAKE_TOPIC, claim_command, due_commands
 from protocols.cloud.commands import TimeAnswer, encode
-from protocols.cloud.events import Claim, TimeAsk
+from protocols.cloud.events import UNREADABLE, Claim, TimeAsk
 from protocols.cloud.topics import Channel, parse, topic
 from protocols.errors import MalformedMessage
 
@@ -129,7 +129,7 @@ class Gateway:
             elif address.channel is Channel.CLAIM:
                 claim = msgspec.json.decode(message.payload, type=Claim)
                 self._grant(client, address.device_id, claim)
-        except (msgspec.DecodeError, UnicodeDecodeError, MalformedMessage) as error:
+        except (*UNREADABLE, MalformedMessage) as error:
             log.warning("claim_not_understood", topic=message.topic[:120], reason=str(error))
 
     def _grant(self, client: WireClient, device_id: str, claim: Claim) -> None:

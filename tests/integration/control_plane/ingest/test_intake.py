@@ -468,5 +468,26 @@ def test_an_unknown_channel_of_a_batch_is_left_alone(shop: Shop) -> None:
     assert (shop.rows(select(READERS)), shop.quarantined()) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "channel", [Channel.STATE, Channel.PRESENCE, Channel.TELEMETRY, Channel.LOG]
+)
+def test_a_word_that_nests_without_end_is_set_aside_and_stops_nobody(
+    sqlite_shop: Shop, channel: Channel
+) -> None:
+    shop = sqlite_shop
+    outbox = shop.device()
+    hostile = shop.device("dev-hostile")
+
+    answers = shop.intake.take_in(
+        [
+            Uplink(hostile.device_id, channel, b'{"x":' + b"[" * 20_000),
+            Uplink(outbox.device_id, Channel.TRANSACTIONS, outbox.sale()),
+        ]
+    )
+
+    assert acked(answers) == [("tx", 1, 1, [])]
+    assert [one.device_id for one in shop.quarantined()] == [hostile.device_id]
+
+
 def test_an_intake_of_nothing_is_nothing(sqlite_shop: Shop) -> None:
     assert Intake(sqlite_shop.parts.database, sqlite_shop.clock).take_in([]) == []

@@ -156,6 +156,12 @@ def test_unknown_fields_are_ignored() -> None:
     assert isinstance(opened(msgspec.json.encode(message)).data, PaymentResult)
 
 
+def test_a_message_that_nests_without_end_is_refused() -> None:
+    payload = b'{"data":{"type":"payment.result","x":' + b"[" * 20_000
+
+    assert isinstance(read(Stream.TRANSACTIONS, payload), Unreadable)
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
     found = read(Stream.TRANSACTIONS, payload)
