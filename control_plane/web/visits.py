@@ -25,6 +25,7 @@ from control_plane.web.present import Names
 from control_plane.web.static_files import StaticFiles
 from control_plane.web.templating import Templates
 from control_plane.web.views import Choice, Person, Shell
+from protocols.money import Money
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -281,11 +282,18 @@ def language_of(request: Request, caller: Caller | None) -> str:
 def sentence(language: str, message: str, facts: Mapping[str, object]) -> str:
     """The text of an error in a language. Facts that are words of ours, such as a state, are translated too."""
     say: Callable[[str], str] = translations(language).gettext
-    told: dict[str, Any] = {
-        name: say(words.FACTS[value]) if isinstance(value, str) and value in words.FACTS else value
-        for name, value in facts.items()
-    }
+    told: dict[str, Any] = {name: _told(value, language) for name, value in facts.items()}
     return DomainError(**told).detail(say(message))
+
+
+def _told(value: object, language: str) -> object:
+    match value:
+        case Money():
+            return Formats(language).money(value)
+        case str() if value in words.FACTS:
+            return translations(language).gettext(words.FACTS[value])
+        case _:
+            return value
 
 
 def return_address(request: Request) -> str:
