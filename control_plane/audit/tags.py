@@ -402,3 +402,53 @@ class AuditTag(StrEnum):
         "{actor} changed the limits of {object}.",
         "{actor} a modifié les plafonds de {object}.",
     )
+    PAYMENT_CHARGE = (
+        "payment:charge:create",
+        "{actor} charged {object}.",
+        "{actor} a débité {object}.",
+    )
+    PAYMENT_CHECKS_ACCEPT = (
+        "payment:checks:accept",
+        "{actor} accepted the failed check of {object}.",
+        "{actor} a accepté le contrôle échoué de {object}.",
+    )
+    PAYMENT_CAPTURE = (
+        "payment:charge:capture",
+        "{actor} captured the held {object}.",
+        "{actor} a capturé le montant réservé {object}.",
+    )
+    PAYMENT_INCREMENT = (
+        "payment:charge:increment",
+        "{actor} raised the held amount to {object}.",
+        "{actor} a porté le montant réservé à {object}.",
+    )
+    PAYMENT_CANCEL = (
+        "payment:charge:cancel",
+        "{actor} canceled the payment of {object}.",
+        "{actor} a annulé le paiement de {object}.",
+    )
+    PAYMENT_MICRODEPOSITS = (
+        "payment:debit:verify",
+        "{actor} checked the small deposits of {object}.",
+        "{actor} a vérifié les micro-dépôts de {object}.",
+    )
+    REFUND_CREATE = (
+        "payment:refund:create",
+        "{actor} refunded {object}.",
+        "{actor} a remboursé {object}.",
+    )
+    REFUND_ASK = (
+        "payment:refund:ask",
+        "{actor} asked to refund {object}.",
+        "{actor} a demandé à rembourser {object}.",
+    )
+    REFUND_APPROVE = (
+        "payment:refund:approve",
+        "{actor} approved the refund of {object}.",
+        "{actor} a approuvé le remboursement de {object}.",
+    )
+    REFUND_REJECT = (
+        "payment:refund:reject",
+        "{actor} rejected the refund of {object}.",
+        "{actor} a rejeté le remboursement de {object}.",
+    )
