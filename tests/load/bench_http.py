@@ -165,8 +165,21 @@ def open_parts(conninfo: str, folder: Path, port: int) -> Parts:
     return build(settings)
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A process that answers."""
+
+    port: int
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used, in all its threads."""
+        numbers = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def served(kind: str, conninfo: str, folder: Path) -> Iterator[int]:
+def served(kind: str, conninfo: str, folder: Path) -> Iterator[Server]:
     port = free_port()
     with subprocess.Popen(
         [sys.executable, "-m", __spec__.name, "--serve", kind, conninfo, str(port), str(folder)],
@@ -174,7 +187,7 @@ def served(kind: str, conninfo: str, folder: Path) -> Iterator[int]:
     ) as process:
         try:
             eventually(lambda: accepts_connections(port), 30)
-            yield port
+            yield Server(port, process.pid)
         finally:
             os.kill(process.pid, signal.SIGTERM)
 
@@ -274,6 +287,7 @@ class Answers:
 
     took: list[float] = field(default_factory=list)
     elapsed: float = 0.0
+    cpu_s: float = 0.0
 
     def figures(self) -> dict[str, Any]:
         ordered = sorted(self.took)
@@ -281,6 +295,7 @@ class Answers:
             "per_s": round(len(ordered) / self.elapsed),
             "p50_ms": round(statistics.median(ordered) * 1000, 2),
             "p99_ms": round(ordered[int(len(ordered) * 0.99)] * 1000, 2),
+            "server_cpu_us": round(self.cpu_s / len(ordered) * 1e6),
         }
 
 
@@ -325,14 +340,14 @@ class Line:
 Script = Callable[[Callable[[bytes], Any]], Any]
 
 
-async def press(port: int, scripts: list[Script], seconds: float = SECONDS) -> Answers:
+async def press(server: Server, scripts: list[Script], seconds: float = SECONDS) -> Answers:
     """Every script on a connection of its own, again and again until the time is over."""
     answers = Answers()
     counting = False
     ends = time.perf_counter() + WARM_UP_S + seconds
 
     async def run(script: Script) -> None:
-        line = await Line.to(port)
+        line = await Line.to(server.port)
 
         async def ask(request: bytes) -> bytes:
             began = time.perf_counter()
@@ -349,9 +364,10 @@ async def press(port: int, scripts: list[Script], seconds: float = SECONDS) -> A
 
     tasks = [asyncio.create_task(run(script)) for script in scripts]
     await asyncio.sleep(WARM_UP_S)
-    counting, began = True, time.perf_counter()
+    counting, began, cpu_s = True, time.perf_counter(), server.cpu_s()
     await asyncio.gather(*tasks)
     answers.elapsed = time.perf_counter() - began
+    answers.cpu_s = server.cpu_s() - cpu_s
     return answers
 
 
@@ -498,20 +514,20 @@ async def streams(port: int, shop: Shop) -> dict[str, float]:
 async def measure(conninfo: str, folder: Path, shop: Shop) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for kind in ("starlette", "sqlmodel"):
-        with served(kind, conninfo, folder) as port:
-            found = await press(port, [plain(number) for number in range(CONNECTIONS)])
+        with served(kind, conninfo, folder) as server:
+            found = await press(server, [plain(number) for number in range(CONNECTIONS)])
             figures[kind] = found.figures()
-    with served("ours", conninfo, folder) as port:
+    with served("ours", conninfo, folder) as server:
         for name, make in (("session_write", sessions(shop)), ("device_upload", uploads(shop))):
-            found = await press(port, [make(number) for number in range(CONNECTIONS)])
+            found = await press(server, [make(number) for number in range(CONNECTIONS)])
             figures[name] = found.figures()
-        session_id = await started(port, shop)
+        session_id = await started(server.port, shop)
         make = status_of(shop, session_id)
-        found = await press(port, [make(number) for number in range(CONNECTIONS)])
+        found = await press(server, [make(number) for number in range(CONNECTIONS)])
         figures["session_status"] = found.figures()
-        await cancelled(port, shop, session_id)
-        figures["page_first_byte_ms"] = await pages(port, shop)
-        figures["live"] = await streams(port, shop)
+        await cancelled(server.port, shop, session_id)
+        figures["page_first_byte_ms"] = await pages(server.port, shop)
+        figures["live"] = await streams(server.port, shop)
     return figures
 
 
