@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from markupsafe import Markup, escape
 
 from control_plane.formats import TAGS, Formats
-from control_plane.web import words
+from control_plane.web import pay_words, words
 from control_plane.web.i18n import LANGUAGES, N_, translations
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def _environment(language: str, loader: FileSystemLoader, static: StaticFiles) -
         language_tag=TAGS[language],
         languages=LANGUAGES,
         words=words,
+        pay_words=pay_words,
         shell_nav=NAVIGATION,
     )
     return environment

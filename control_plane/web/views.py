@@ -6,12 +6,24 @@ Nothing here reads a database or decides anything. Samples of each are in `tests
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from control_plane.web.pay_views import Bill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, tzinfo
 
+    from control_plane.web.pay_views import (
+        ChosenCustomer,
+        FieldsAccount,
+        ItemKey,
+        MethodChoice,
+        OwnField,
+        PresetKey,
+        SavedChoice,
+    )
     from protocols.money import Money
 
 
@@ -76,6 +88,8 @@ class ReaderChoice:
     reach: str
     health: str
     last_seen: datetime | None = None
+    is_cloud: bool = False
+    """Whether the processor drives it, not one of our boxes."""
 
     @property
     def is_ready(self) -> bool:
@@ -97,6 +111,27 @@ class TillForm:
     note: str = ""
     problems: Mapping[str, str] = field(default_factory=dict)
     """Field name (or `form`) to a sentence in the reader's language."""
+    method: str = "reader"
+    methods: Sequence[MethodChoice] = ()
+    account: FieldsAccount | None = None
+    moto: bool = False
+    """Whether the switch for telephone orders is on."""
+    customer: ChosenCustomer | None = None
+    saved: Sequence[SavedChoice] = ()
+    saved_id: str = ""
+    bank_kinds: Sequence[str] = ()
+    link_life: timedelta = timedelta(days=3)
+    own_fields: Sequence[OwnField] = ()
+    has_order_field: bool = False
+    """Whether one of them is the order number."""
+    presets: Sequence[PresetKey] = ()
+    board: Sequence[ItemKey] = ()
+    sells: bool = False
+    """Whether there are items to look for."""
+    bill: Bill = field(default_factory=Bill)
+    email: str = ""
+    later: bool = False
+    more_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

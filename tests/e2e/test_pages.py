@@ -150,7 +150,8 @@ def weigh(site: LiveSite, page: Page, path: str) -> Weight:
 @pytest.mark.parametrize(
     ("path", "most"),
     [
-        ("/pos?new=1", Weight(kilobytes=45, requests=9, nodes=210)),
+        # Five ways to pay, a customer and quick keys beside the amount; what a way needs comes when it is chosen.
+        ("/pos?new=1", Weight(kilobytes=52, requests=10, nodes=300)),
         ("/readers", Weight(kilobytes=45, requests=9, nodes=245)),
         ("/transactions", Weight(kilobytes=45, requests=9, nodes=270)),
     ],

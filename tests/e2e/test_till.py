@@ -36,7 +36,7 @@ def sell(page: Page, digits: str, reader: int = 1) -> None:
     """Only keys: the amount has the focus."""
     expect(page.locator("#amount")).to_be_focused()
     page.keyboard.type(digits)
-    page.keyboard.press(f"Alt+{reader}")
+    page.keyboard.press(f"Alt+Shift+{reader}")
     page.keyboard.press("Control+Enter")
     expect(page).to_have_url(RUNNING)
 
@@ -186,7 +186,7 @@ def test_a_reader_that_is_taken_is_named_and_nothing_is_started(site: LiveSite, 
     second = till.context.new_page()
     second.goto(f"{site.address}/pos?new=1")
     second.keyboard.type("500")
-    second.keyboard.press("Alt+1")
+    second.keyboard.press("Alt+Shift+1")
     second.keyboard.press("Control+Enter")
 
     expect(second.locator("#reader-why")).to_contain_text("Another payment is running on Counter 1")
@@ -201,7 +201,7 @@ def test_an_amount_that_is_none_is_said_at_its_field(site: LiveSite, till: Page)
 
     till.evaluate("localStorage.setItem('omnitill.fill', 'left')")
     till.keyboard.type("12.345")
-    till.keyboard.press("Alt+1")
+    till.keyboard.press("Alt+Shift+1")
     till.keyboard.press("Control+Enter")
 
     expect(till.locator("#amount-why")).to_have_text("Write the amount like 12.34.")
@@ -328,7 +328,7 @@ def test_the_till_speaks_french(site: LiveSite, new_context: NewContext) -> None
 
     page.keyboard.type("1251")
     expect(page.locator("#amount")).to_have_value("12,51")
-    page.keyboard.press("Alt+1")
+    page.keyboard.press("Alt+Shift+1")
     page.keyboard.press("Control+Enter")
 
     expect(page.locator(".outcome h1")).to_have_text("Refusé")

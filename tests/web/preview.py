@@ -26,7 +26,8 @@ from control_plane.http.middleware import CONTENT_SECURITY_POLICY
 from control_plane.web.i18n import choose_language
 from control_plane.web.static_files import StaticFiles
 from control_plane.web.templating import Templates
-from tests.web.samples import NOW, SAMPLES
+from tests.web.gallery import GALLERY
+from tests.web.samples import NOW
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"phone": (360, 800), "tablet": (768, 1024), "desktop": (1440, 900)}
@@ -39,9 +40,9 @@ def application() -> Starlette:
 
     def show(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in SAMPLES:
-            return PlainTextResponse("\n".join(SAMPLES), status_code=404)
-        sample = SAMPLES[name]
+        if name not in GALLERY:
+            return PlainTextResponse("\n".join(GALLERY), status_code=404)
+        sample = GALLERY[name]
         language = choose_language(request.query_params.get("lang"), "en")
         shell = sample.shell(request.query_params.get("theme", ""))
         text = templates.render(
@@ -88,7 +89,7 @@ def shoot(folder: Path, names: list[str]) -> None:
                     service_workers="block",
                 )
                 page.on("console", _print)
-                for name in names or SAMPLES:
+                for name in names or GALLERY:
                     page.goto(f"{address}/{name}", wait_until="load")
                     page.screenshot(path=folder / f"{name}-{size}-{theme}.png", full_page=True)
                 page.close()

@@ -347,7 +347,7 @@ def act(key: str, text: str, icon: str, **more: object) -> SimpleNamespace:
 
 
 def _till(**context: object) -> dict[str, object]:
-    return {"form": FORM, "session": None, "sales": SALES, **context}
+    return {"form": FORM, "session": None, "pay": None, "sales": SALES, **context}
 
 
 def _session(**changes: object) -> dict[str, object]:

@@ -7,7 +7,8 @@ import pytest
 from control_plane.web.i18n import LANGUAGES
 from control_plane.web.static_files import StaticFiles
 from control_plane.web.templating import FOLDER, Templates
-from tests.web.samples import NOW, SAMPLES
+from tests.web.gallery import GALLERY
+from tests.web.samples import NOW
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +17,9 @@ def templates() -> Templates:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", GALLERY)
 def test_a_sample_renders(templates: Templates, name: str, language: str) -> None:
-    sample = SAMPLES[name]
+    sample = GALLERY[name]
     shell = sample.shell()
 
     text = templates.render(
@@ -38,4 +39,4 @@ def test_every_page_has_a_sample() -> None:
         if not path.name.startswith("_")
     }
 
-    assert pages - {"base.html"} == {sample.template for sample in SAMPLES.values()}
+    assert pages - {"base.html"} == {sample.template for sample in GALLERY.values()}

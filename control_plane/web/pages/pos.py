@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import RedirectResponse, Response
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.db.unit_of_work import Transaction
-from control_plane.devices import queries as devices
 from control_plane.devices.timeline import readers_topic
 from control_plane.errors import DomainError, NotFound
 from control_plane.http.dependencies import App, Db, ReadDb
@@ -27,108 +25,75 @@ from control_plane.payments import queries, sessions
 from control_plane.payments.errors import AmountRefused, AnswerLost, ReaderBusy, SessionDecided
 from control_plane.payments.timeline import session_topic, sessions_topic
 from control_plane.transactions import queries as ledger
-from control_plane.web import present
+from control_plane.virtual_terminal import queries as terminal
+from control_plane.virtual_terminal.lifecycle import PaymentState
+from control_plane.web import forms, paying, present
+from control_plane.web.forms import Asked, Filled, filled, policy_of
 from control_plane.web.i18n import N_
 from control_plane.web.streams import follow
-from control_plane.web.views import ReaderChoice, SaleRow, SessionPanel, TillForm
+from control_plane.web.views import SaleRow, SessionPanel, TillForm
 from control_plane.web.visits import Site, Visit, names_of, site_of
 from protocols.errors import MoneyMismatch
 from protocols.ids import new_id
-from protocols.money import CURRENCIES, Money
+from protocols.money import Money
 from protocols.session import OPEN_STATES, SessionState
 
 router = APIRouter()
 
 READER_COOKIE: Final = "omnitill-reader"
 _RECENT: Final = 8
-_MOST_READERS: Final = 50
 _ONE_YEAR_S: Final = 365 * 24 * 3600
-#: Offered at the till besides the currency of the merchant.
-_COMMON: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
+#: A cashier who comes back to the till is led to these; what takes days is no business of the next customer.
+_UNDER_WAY: Final = (PaymentState.IN_PROGRESS, PaymentState.REQUIRES_ACTION, PaymentState.UNKNOWN)
 
 Taking = Annotated[Caller, requires(Permission.PAYMENT_SESSION_CREATE)]
 Watching = Annotated[Caller, requires(Permission.PAYMENT_SESSION_VIEW)]
 Stopping = Annotated[Caller, requires(Permission.PAYMENT_SESSION_CANCEL)]
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """The form as it came."""
-
-    key: str
-    amount: str
-    currency: str
-    reader: str
-    reference: str
-    note: str
-
-    @property
-    def digest(self) -> str:
-        """What makes two sendings of one form the same wish."""
-        wish = (self.amount, self.currency, self.reader, self.reference, self.note)
-        return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
-
-
-def filled(
-    key: Annotated[str, Form(max_length=64)] = "",
-    amount: Annotated[str, Form(max_length=40)] = "",
-    currency: Annotated[str, Form(max_length=3)] = "",
-    reader: Annotated[str, Form(max_length=64)] = "",
-    reference: Annotated[str, Form(max_length=200)] = "",
-    note: Annotated[str, Form(max_length=200)] = "",
-) -> Filled:
-    """The fields of the form."""
-    return Filled(key, amount.strip(), currency, reader, reference.strip(), note.strip())
-
-
 @router.get("/pos")
-def till(request: Request, caller: Taking, db: ReadDb, new: bool = False) -> Response:
-    """The form; or the payment that this cashier has running, unless a new one is asked for."""
-    if not new:
-        running = queries.recent_sessions(
-            db, caller.scope, cashier_id=caller.id, states=OPEN_STATES, limit=1
-        )
+def till(
+    request: Request,
+    caller: Taking,
+    db: ReadDb,
+    asked: Annotated[Asked, Query()],
+    new: bool = False,
+) -> Response:
+    """The form, filled in as asked; or the payment that this cashier has running, unless a new one is asked for."""
+    if not new and not asked.model_fields_set:
+        running = _running(db, caller)
         if running:
-            return RedirectResponse(f"/pos/{running[0].id}", 303)
+            return RedirectResponse(running, 303)
     site = site_of(request)
     visit = site.visit(db, request, caller)
-    form = _empty_form(db, visit, request.cookies.get(READER_COOKIE, ""))
-    return site.page(visit, "pos/page.html", form=form, session=None, sales=recent_sales(db, visit))
+    form = forms.empty(db, visit, _cookie(request), asked)
+    return _page(db, site, visit, form)
 
 
 @router.post("/pos")
 def charge(
     request: Request, caller: Taking, db: Db, wish: Annotated[Filled, Depends(filled)]
 ) -> Response:
-    """Start a payment, once for each form however often it is sent; or say in words what keeps it from starting."""
+    """Start a sale on a reader of ours, once for each form however often it is sent; or say what hinders it.
+
+    A sale that brings more than a session can carry is a payment: it is sent on to where these begin.
+    """
     site = site_of(request)
     visit = site.visit(db, request, caller)
+    if wish.needs_payment or forms.is_cloud_reader(db, visit, wish.reader):
+        return RedirectResponse("/pos/payments", 307)
     try:
         with db.begin_nested():
             session_id = _start(db, caller, wish)
     except (DomainError, MoneyMismatch) as refused:
         problems = _problems(visit, wish, refused)
-        form = _empty_form(db, visit, wish.reader)
-        form = replace(
-            form,
-            key=new_id("form") if isinstance(refused, KeyReused) else wish.key or form.key,
-            amount=wish.amount,
-            currency=wish.currency if wish.currency in form.currencies else form.currency,
-            reference=wish.reference,
-            note=wish.note,
-            problems=problems,
-        )
+        form = forms.again(db, visit, wish, problems)
+        if isinstance(refused, KeyReused):
+            form = replace(form, key=new_id("form"))
         status = refused.status if isinstance(refused, DomainError) else 422
         if _is_swap(request):
             return site.page(visit, "pos/_form.html", status=status, form=form)
-        return site.page(
-            visit,
-            "pos/page.html",
-            status=status,
-            form=form,
-            session=None,
-            sales=recent_sales(db, visit),
-        )
+        return _page(db, site, visit, form, status=status)
     if _is_swap(request):
         panel = _panel(db, visit, session_id)
         response: Response = site.page(
@@ -136,16 +101,36 @@ def charge(
         )
     else:
         response = RedirectResponse(f"/pos/{session_id}", 303)
-    response.set_cookie(
-        READER_COOKIE,
-        wish.reader,
-        max_age=_ONE_YEAR_S,
-        path="/pos",
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-    )
+    remember_reader(request, response, wish.reader)
     return response
+
+
+@router.get("/pos/method")
+def method(
+    request: Request, caller: Taking, db: ReadDb, asked: Annotated[Asked, Query()]
+) -> Response:
+    """What one way to pay needs beside the amount."""
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    return site.page(visit, "pay/_method.html", form=forms.method_panel(db, visit, asked))
+
+
+@router.post("/pos/bill")
+def bill(
+    request: Request, caller: Taking, db: ReadDb, wish: Annotated[Filled, Depends(filled)]
+) -> Response:
+    """What the sale comes to, with one more or one less of something."""
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    return site.page(visit, "pos/_bill.html", form=forms.bill_form(db, visit, wish))
+
+
+@router.get("/pos/items")
+def items(request: Request, caller: Taking, db: ReadDb) -> Response:
+    """Everything that is sold, to be found by its name or number."""
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    return site.page(visit, "pos/_items.html", items=forms.everything(db, visit))
 
 
 @router.get("/pos/live", response_class=EventSourceResponse)
@@ -174,7 +159,7 @@ def show(request: Request, caller: Watching, db: ReadDb, session_id: str) -> Res
     visit = site.visit(db, request, caller)
     panel = _panel(db, visit, session_id)
     return site.page(
-        visit, "pos/page.html", session=panel, form=None, sales=recent_sales(db, visit)
+        visit, "pos/page.html", session=panel, form=None, pay=None, sales=recent_sales(db, visit)
     )
 
 
@@ -200,17 +185,15 @@ def again(request: Request, caller: Taking, db: ReadDb, session_id: str) -> Resp
     site = site_of(request)
     visit = site.visit(db, request, caller)
     earlier = queries.session(db, caller.scope, session_id)
-    form = _empty_form(db, visit, earlier.reader_id)
+    asked = Asked()
     if earlier.is_final:
-        amount = str(earlier.amount.decimal())
-        form = replace(
-            form,
-            amount=amount.replace(".", ",") if visit.language == "fr" else amount,
+        asked = Asked(
+            amount=str(earlier.amount.decimal()),
             currency=earlier.currency,
             reference=earlier.reference,
             note=earlier.note,
         )
-    return site.page(visit, "pos/page.html", form=form, session=None, sales=recent_sales(db, visit))
+    return _page(db, site, visit, forms.empty(db, visit, earlier.reader_id, asked))
 
 
 def _start(db: Transaction, caller: Caller, wish: Filled) -> str:
@@ -261,37 +244,12 @@ def _fragments(
             "#recent": site.fragment(visit, "pos/_recent.html", sales=recent_sales(db, visit))
         }
         if session_id is None:
-            form = replace(_empty_form(db, visit, reader_id), reader_id=reader_id)
+            form = replace(forms.with_readers(db, visit, reader_id), reader_id=reader_id)
             fragments["#readers"] = site.fragment(visit, "pos/_readers.html", form=form)
         else:
             panel = _panel(db, visit, session_id)
             fragments["#till"] = site.fragment(visit, "pos/_session.html", session=panel)
     return fragments
-
-
-def _empty_form(db: Transaction, visit: Visit, reader_id: str) -> TillForm:
-    rows = devices.readers(db, visit.caller.scope, devices.ReaderFilter(), limit=_MOST_READERS)
-    readers = _in_order([present.reader_choice(row, visit.places) for row in rows], reader_id)
-    if reader_id not in {reader.id for reader in readers}:
-        reader_id = next((reader.id for reader in readers if reader.is_ready), "")
-    currencies = [visit.currency, *(code for code in _COMMON if code != visit.currency)]
-    return TillForm(
-        key=new_id("form"),
-        currencies=[code for code in currencies if code in CURRENCIES],
-        currency=visit.currency,
-        readers=readers,
-        reader_id=reader_id,
-    )
-
-
-def _in_order(readers: list[ReaderChoice], chosen: str) -> list[ReaderChoice]:
-    """Those of the till's own shop first, then shops where one is online. Within a shop by name: keys stay the same."""
-    own = {reader.place for reader in readers if reader.id == chosen}
-    live = {reader.place for reader in readers if reader.reach == "online"}
-    return sorted(
-        readers,
-        key=lambda reader: (reader.place not in own, reader.place not in live, reader.place),
-    )
 
 
 def _panel(db: Transaction, visit: Visit, session_id: str) -> SessionPanel:
@@ -306,17 +264,64 @@ def _panel(db: Transaction, visit: Visit, session_id: str) -> SessionPanel:
 
 
 def recent_sales(db: Transaction, visit: Visit) -> list[SaleRow]:
-    """The newest sessions; filled up from the book, for those who may read it."""
+    """The newest sessions and payments; filled up from the book, for those who may read it."""
     scope = visit.caller.scope
     sessions = queries.recent_sessions(db, scope, limit=_RECENT)
-    rows = [present.sale_of_session(session, visit.places) for session in sessions]
+    payments = []
+    if visit.caller.can(Permission.PAYMENT_VIEW):
+        payments = terminal.recent(db, scope, limit=_RECENT)
+    rows = [present.sale_of_session(one, visit.places) for one in sessions if not one.payment_id]
+    rows += [paying.sale_of_payment(one, visit.places) for one in payments]
+    rows = sorted(rows, key=lambda row: row.at, reverse=True)[:_RECENT]
     if len(rows) < _RECENT and visit.caller.can(Permission.TRANSACTION_VIEW):
         known = {session.id for session in sessions}
+        paid = {payment.id for payment in payments}
         book = ledger.transactions(db, scope, ledger.TransactionFilter(), limit=_RECENT)
-        older = [row for row in book if row.session_id not in known][: _RECENT - len(rows)]
+        older = [row for row in book if row.session_id not in known and row.payment_id not in paid]
+        older = older[: _RECENT - len(rows)]
         names = names_of(db, visit, older)
         rows += [present.sale_of_transaction(row, names) for row in older]
     return rows
+
+
+def remember_reader(request: Request, response: Response, reader_id: str) -> None:
+    """The till offers the same reader next time."""
+    response.set_cookie(
+        READER_COOKIE,
+        reader_id,
+        max_age=_ONE_YEAR_S,
+        path="/pos",
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+
+
+def _cookie(request: Request) -> str:
+    return request.cookies.get(READER_COOKIE, "")
+
+
+def _page(
+    db: Transaction, site: Site, visit: Visit, form: TillForm, *, status: int = 200
+) -> Response:
+    headers = policy_of(form.account)
+    return site.page(
+        visit, "pos/page.html", status=status, headers=headers,
+        form=form, session=None, pay=None, sales=recent_sales(db, visit),
+    )  # fmt: skip
+
+
+def _running(db: Transaction, caller: Caller) -> str:
+    """Where the payment is that this cashier has under way."""
+    sessions = queries.recent_sessions(
+        db, caller.scope, cashier_id=caller.id, states=OPEN_STATES, limit=1
+    )
+    if sessions:
+        return f"/pos/{sessions[0].payment_id or sessions[0].id}"
+    if not caller.can(Permission.PAYMENT_VIEW):
+        return ""
+    payments = terminal.recent(db, caller.scope, cashier_id=caller.id, states=_UNDER_WAY, limit=1)
+    return f"/pos/{payments[0].id}" if payments else ""
 
 
 def _is_swap(request: Request) -> bool:

@@ -39,6 +39,7 @@ function pressed(event) {
   const parts = [];
   if (event.ctrlKey || event.metaKey) parts.push("ctrl");
   if (event.altKey) parts.push("alt");
+  if (event.altKey && event.shiftKey) parts.push("shift");
   const digit = /^Digit(\d)$/.exec(event.code);
   // Alt with a digit types a sign on some keyboards; the place of the key is meant.
   parts.push(event.altKey && digit ? digit[1] : event.key.toLowerCase());
@@ -70,7 +71,8 @@ function act(element) {
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.isComposing || event.repeat) return;
   const keys = pressed(event);
-  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && keys !== "escape" && keys !== "enter";
+  const isFunction = /^f\d/.test(keys);
+  const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !isFunction && keys !== "escape" && keys !== "enter";
   if (isPlain && (isTyping(event.target) || !singleKeysOn())) return;
   if (keys === "enter" && event.target.closest("a, button, input, select, textarea, summary")) return;
   if (keys === "escape" && single("dialog[open], :popover-open")) return;
@@ -88,7 +90,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-const NAMES = { ctrl: "Ctrl", alt: "Alt", enter: "↵", escape: "Esc" };
+const NAMES = { ctrl: "Ctrl", alt: "Alt", shift: "⇧", enter: "↵", escape: "Esc" };
 
 function listShortcuts() {
   const list = single("#keys-list");

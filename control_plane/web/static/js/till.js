@@ -23,6 +23,13 @@ class AmountField extends HTMLElement {
     this.#show();
   }
 
+  /** What will be charged: the sum of the bill when there is one, else what is typed. */
+  get money() {
+    const bill = document.querySelector("bill-total");
+    if (bill?.minor !== undefined) return { minor: bill.minor, currency: bill.dataset.currency };
+    return { minor: this.#minor(), currency: this.currency.value };
+  }
+
   get digits() {
     return DIGITS[this.currency.value] ?? 2;
   }
@@ -92,11 +99,18 @@ class AmountField extends HTMLElement {
     const minor = this.#minor();
     if (!this.input.value) this.isTyped = false;
     this.removeAttribute("data-wrong");
-    const money = new Intl.NumberFormat(document.documentElement.lang, { style: "currency", currency: this.currency.value });
-    for (const output of document.querySelectorAll("[data-amount-echo]")) {
-      output.textContent = minor ? money.format(minor / 10 ** this.digits) : "";
-    }
+    document.querySelector("bill-total")?.typed?.();
+    this.echo();
     this.input.placeholder = `0${this.digits ? this.separator + "0".repeat(this.digits) : ""}`;
+  }
+
+  /** Say on the button what is charged. */
+  echo() {
+    const { minor, currency } = this.money;
+    const money = new Intl.NumberFormat(document.documentElement.lang, { style: "currency", currency });
+    for (const output of document.querySelectorAll("[data-amount-echo]")) {
+      output.textContent = minor ? money.format(minor / 10 ** (DIGITS[currency] ?? 2)) : "";
+    }
   }
 
   #addKeypad() {
@@ -152,6 +166,33 @@ class FillChoice extends HTMLElement {
   }
 }
 
+/**
+ * <bill-total>: what items, taxes and a tip make of the amount. The server works it out; while it does, nothing is shown
+ * on the button, so that nobody charges an older sum.
+ */
+class BillTotal extends HTMLElement {
+  #timer = 0;
+
+  connectedCallback() {
+    this.isOld = false;
+    document.querySelector("amount-field")?.echo?.();
+  }
+
+  get minor() {
+    return this.isOld || this.dataset.minor === undefined ? undefined : Number(this.dataset.minor);
+  }
+
+  /** The amount changed under it. */
+  typed() {
+    if (this.dataset.asks !== "1") return;
+    this.isOld = true;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.isConnected && this.dispatchEvent(new Event("refresh")), 200);
+  }
+}
+
+// The bill first: the amount asks it as soon as it is there.
+customElements.define("bill-total", BillTotal);
 customElements.define("amount-field", AmountField);
 customElements.define("count-down", CountDown);
 customElements.define("fill-choice", FillChoice);
