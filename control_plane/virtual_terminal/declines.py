@@ -1,9 +1,9 @@
 """Why a payment was not taken, in plain words, what to do next, and which ways of paying to offer.
 
-Codes are Stripe's: decline codes of cards, failure codes of bank debits and of readers, outcomes of Radar, and the
-codes of requests about payments (https://docs.stripe.com/declines/codes, https://docs.stripe.com/error-codes). A few
-are our own. Texts are for the cashier, who reads them with the payer looking on: where Stripe asks not to tell that a card
-was reported stolen, they do not.
+Codes are Stripe's: decline codes of cards, failure codes of bank debits and of readers, outcomes of Radar, and codes of
+requests about payments (https://docs.stripe.com/declines/codes, https://docs.stripe.com/error-codes). A few are ours.
+Texts are for the cashier, who reads them with the payer looking on: where Stripe asks not to tell that a card was
+reported stolen, they do not.
 """
 
 from __future__ import annotations

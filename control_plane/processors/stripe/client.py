@@ -120,7 +120,7 @@ class Stripe:
                 wait_s = pause_s * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, hides nothing
                 if (
                     left[fate] < 0
-                    or not failures.may_repeat(error)
+                    or (fate is Fate.UNKNOWN and not failures.may_repeat(error))
                     or time.monotonic() + wait_s >= deadline
                 ):
                     raise failures.given_up(

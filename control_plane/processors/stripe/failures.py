@@ -76,7 +76,7 @@ def fate_of(error: stripe.StripeError, *, may_have_happened: bool) -> Fate:
 
 
 def may_repeat(error: stripe.StripeError) -> bool:
-    """Whether the same request, sent again, could bring more. Stripe says so in a header when it knows."""
+    """Whether a call whose answer was lost could bring more when it is sent again; Stripe says in a header if not."""
     if isinstance(error, stripe.IdempotencyError) or _code(error) == "terminal_reader_timeout":
         return False
     return (error.headers or {}).get("stripe-should-retry") != "false"
