@@ -65,6 +65,16 @@ class Formats:
         """`97%` of a share of 0.97."""
         return str(format_percent(share, locale=self.locale))
 
+    def percent_points(self, points: Decimal) -> str:
+        """`5.5%` of 5.5 points."""
+        pattern = self.locale.percent_formats[None].pattern.replace("0%", "0.####%")
+        pattern = pattern.replace("0\u202f%", "0.####\u202f%").replace("0\xa0%", "0.####\xa0%")
+        return str(format_percent(points / 100, pattern, locale=self.locale))
+
+    def calendar_day(self, at: date) -> str:
+        """`23 Nov 2026`."""
+        return format_date(at, "d MMM y", locale=self.locale)
+
     def moment(self, at: datetime, zone: tzinfo) -> str:
         """`23 Nov 2026, 16:04:05`."""
         return format_datetime(at, "d MMM y, HH:mm:ss", tzinfo=zone, locale=self.locale)

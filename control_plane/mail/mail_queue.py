@@ -61,6 +61,7 @@ def queue_mail(
                     "name": one.name,
                     "media_type": one.media_type,
                     "content": base64.b64encode(one.content).decode(),
+                    "content_id": one.content_id,
                 }
                 for one in message.attachments
             ],
@@ -118,7 +119,7 @@ def take(db: Transaction, mail_id: str) -> Outgoing | None:
             html=row.html,
             headers=row.headers,
             attachments=tuple(
-                Attachment(one["name"], one["media_type"], base64.b64decode(one["content"]))
+                Attachment(**{**one, "content": base64.b64decode(one["content"])})
                 for one in row.attachments
             ),
         ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email import message_from_string
@@ -95,6 +96,7 @@ def _taken_apart(row: Row[*tuple[Any, ...]]) -> Received:
     # The policy makes it an EmailMessage.
     mail: EmailMessage = message_from_string(row.source, policy=SMTP)
     plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    pictures = [part for part in mail.walk() if part.get("Content-ID")]
     return Received(
         id=row.id,
         to=row.to,
@@ -102,7 +104,7 @@ def _taken_apart(row: Row[*tuple[Any, ...]]) -> Received:
         subject=row.subject,
         received_at=row.received_at,
         text=plain.get_content() if plain is not None else "",
-        html=html.get_content() if html is not None else "",
+        html=_with_pictures(html.get_content(), pictures) if html is not None else "",
         attachments=tuple(
             Attachment(
                 one.get_filename() or "attachment",
@@ -112,6 +114,15 @@ def _taken_apart(row: Row[*tuple[Any, ...]]) -> Received:
             for one in mail.iter_attachments()
         ),
     )
+
+
+def _with_pictures(html: str, parts: Sequence[EmailMessage]) -> str:
+    """A page that stands alone: what it shows by ``cid:`` is put into it."""
+    for part in parts:
+        content = base64.b64encode(_bytes_of(part)).decode()
+        address = f"data:{part.get_content_type()};base64,{content}"
+        html = html.replace(f"cid:{str(part['Content-ID']).strip('<> ')}", address)
+    return html
 
 
 def _bytes_of(part: EmailMessage) -> bytes:

@@ -19,6 +19,7 @@ _POLICY: Final = SMTP.clone(cte_type="7bit")
 #: RFC 5321: a local part of dot-separated atoms; quoted ones are legal, and never anybody's.
 _LOCAL: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_CONTENT_ID: Final = re.compile(r"[a-z0-9.-]{1,60}@[a-z0-9.-]{1,60}|")
 _HEADER: Final = re.compile(r"X-[A-Za-z0-9-]{1,60}|List-Unsubscribe")
 
 
@@ -29,6 +30,8 @@ class Attachment:
     name: str
     media_type: str
     content: bytes = field(repr=False)
+    content_id: str = ""
+    """The HTML shows it in place, as ``cid:…``, instead of its being listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ def checked_message(message: Message) -> Message:
     """The same, fit to be sent. Raises AddressNotRecognised, MailTooLarge; ValueError for a header of ours."""
     if refused := [name for name in message.headers if not _HEADER.fullmatch(name)]:
         raise ValueError(f"mail has no headers of its own called {refused}")
+    if not all(_CONTENT_ID.fullmatch(one.content_id) for one in message.attachments):
+        raise ValueError("a content id is like logo@omnitill")
     size = len(message.text) + len(message.html)
     size += sum(len(one.content) for one in message.attachments)
     if size > LIMIT_MB * 1024 * 1024:
@@ -62,7 +67,7 @@ def checked_message(message: Message) -> Message:
         html=redact_card_numbers(message.html),
         headers={name: _one_line(value) for name, value in message.headers.items()},
         attachments=tuple(
-            Attachment(_file_name(one.name), one.media_type, one.content)
+            Attachment(_file_name(one.name), one.media_type, one.content, one.content_id)
             for one in message.attachments
         ),
     )
@@ -107,9 +112,20 @@ def composed(message: Message, *, mail_id: str, sender: str, at: datetime) -> Em
     if message.html:
         mail.add_alternative(message.html, subtype="html")
     for one in message.attachments:
-        kind, _, subtype = one.media_type.partition("/")
-        mail.add_attachment(one.content, maintype=kind, subtype=subtype, filename=one.name)
+        _attach(mail, one)
     return mail
+
+
+def _attach(mail: EmailMessage, one: Attachment) -> None:
+    kind, _, subtype = one.media_type.partition("/")
+    page = mail.get_body(("html",)) if one.content_id else None
+    if page is None:
+        mail.add_attachment(one.content, maintype=kind, subtype=subtype, filename=one.name)
+        return
+    page.add_related(
+        one.content, maintype=kind, subtype=subtype, cid=f"<{one.content_id}>",
+        filename=one.name, disposition="inline",
+    )  # fmt: skip
 
 
 def _one_line(text: str) -> str:

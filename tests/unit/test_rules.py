@@ -135,7 +135,9 @@ TENANT_TABLES = tenant_tables_of(
     _parse(path) for path in _python_files("control_plane") if path.name == "models.py"
 )
 
-EDGES = {"api", "http", "integrations", "jobs", "mail", "mqtt", "processors", "web", "webhooks"}
+EDGES = {
+    "api", "http", "integrations", "jobs", "mail", "mqtt", "processors", "receipts", "web", "webhooks"
+}  # fmt: skip
 WAITING = "tests/support/waiting.py"
 VIRTUAL_TIME = "from tests.fakes.virtual_time import virtual_clock\n"
 # These open transactions, so they end them.
