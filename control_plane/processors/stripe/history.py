@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import structlog
+
 from control_plane.processors.stripe import reading
 from control_plane.processors.stripe.client import Stripe
 from control_plane.processors.stripe.pages import ListCall, every
 from control_plane.processors.stripe.webhooks import event_of, verify
 from control_plane.virtual_terminal.processor import Past, WebhookAddress, WebhookEvent
+from protocols.errors import MoneyMismatch
 from protocols.secret import Secret
+
+log = structlog.get_logger()
 
 
 class History:
@@ -37,7 +42,7 @@ class History:
         """All payments, then all refunds, then all disputes made since then, each newest first.
 
         ``after`` is the cursor of the last one taken, ``payment:pi_…``. What is made while this runs is not seen:
-        webhooks and the sweep bring it.
+        webhooks and the sweep bring it. What is in a currency that we do not know is left out, and logged.
         """
         first, _, identifier = (after or "").partition(":")
         kinds = list(_KINDS)
@@ -48,7 +53,10 @@ class History:
                 params["expand"] = [f"data.{expand}"]
             begin = identifier if kind == first else None
             for found in every(self._stripe, call, params, after=begin):
-                yield read(found, f"{kind}:{found.id}")
+                try:
+                    yield read(found, f"{kind}:{found.id}")
+                except MoneyMismatch as unknown:
+                    log.warning("history_left_out", object_id=found.id, reason=str(unknown))
 
 
 _KINDS: Final[dict[str, tuple[ListCall, str, Callable[[object, str], Past]]]] = {
