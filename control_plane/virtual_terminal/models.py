@@ -381,8 +381,10 @@ class ReaderTask(SQLModel, table=True):
     #: The reader was seen working on it.
     seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     cancel_asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    #: When it is looked at next; also a lease, while somebody works on it. None: over.
+    #: When it is looked at next. None: over.
     look_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: Somebody works on it until then at the latest.
+    leased_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
