@@ -120,7 +120,9 @@ def create_sandbox(
             if thread is not None:
                 await asyncio.to_thread(thread.end)
 
-    app = FastAPI(title="Sandbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="Sandbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
     app.state.sandbox = api
     for module in _modules():
         router = getattr(module, "router", None)

@@ -65,9 +65,15 @@ GENERIC = Decline(
 )
 _DECLINES = {
     "insufficient_funds": Decline(
-        "card_declined", "insufficient_funds", "try_again_later", "51", "Your card has insufficient funds."
+        "card_declined",
+        "insufficient_funds",
+        "try_again_later",
+        "51",
+        "Your card has insufficient funds.",
     ),
-    "lost_card": Decline("card_declined", "lost_card", "do_not_try_again", "41", "Your card was declined."),
+    "lost_card": Decline(
+        "card_declined", "lost_card", "do_not_try_again", "41", "Your card was declined."
+    ),
     "stolen_card": Decline(
         "card_declined", "stolen_card", "do_not_try_again", "43", "Your card was declined."
     ),
@@ -85,7 +91,11 @@ _DECLINES = {
         "expired_card", "expired_card", "do_not_try_again", "54", "Your card has expired."
     ),
     "incorrect_cvc": Decline(
-        "incorrect_cvc", "incorrect_cvc", "confirm_card_data", "N7", "Your card's security code is incorrect."
+        "incorrect_cvc",
+        "incorrect_cvc",
+        "confirm_card_data",
+        "N7",
+        "Your card's security code is incorrect.",
     ),
     "processing_error": Decline(
         "processing_error",
@@ -103,10 +113,18 @@ _DECLINES = {
     ),
     "generic_decline": GENERIC,
     # What card readers get by the amount's last two digits.
-    "call_issuer": Decline("card_declined", "call_issuer", "try_again_later", "01", "Your card was declined."),
-    "incorrect_pin": Decline("card_declined", "incorrect_pin", "try_again_later", "55", "Your card was declined."),
+    "call_issuer": Decline(
+        "card_declined", "call_issuer", "try_again_later", "01", "Your card was declined."
+    ),
+    "incorrect_pin": Decline(
+        "card_declined", "incorrect_pin", "try_again_later", "55", "Your card was declined."
+    ),
     "withdrawal_count_limit_exceeded": Decline(
-        "card_declined", "withdrawal_count_limit_exceeded", "try_again_later", "65", "Your card was declined."
+        "card_declined",
+        "withdrawal_count_limit_exceeded",
+        "try_again_later",
+        "65",
+        "Your card was declined.",
     ),
     "pin_try_exceeded": Decline(
         "card_declined", "pin_try_exceeded", "do_not_try_again", "75", "Your card was declined."
@@ -115,7 +133,11 @@ _DECLINES = {
         "card_declined", "offline_pin_required", "try_again_later", "70", "Your card was declined."
     ),
     "online_or_offline_pin_required": Decline(
-        "card_declined", "online_or_offline_pin_required", "try_again_later", "70", "Your card was declined."
+        "card_declined",
+        "online_or_offline_pin_required",
+        "try_again_later",
+        "70",
+        "Your card was declined.",
     ),
     "test_mode_live_card": Decline(
         "card_declined",
@@ -141,10 +163,16 @@ _CARDS = (
     TestCard(name="visa_debit", number="4000056655665556", funding="debit"),
     TestCard(name="mastercard", number="5555555555554444", brand="mastercard"),
     TestCard(name="mastercard_2_series", number="2223003122003222", brand="mastercard"),
-    TestCard(name="mastercard_debit", number="5200828282828210", brand="mastercard", funding="debit"),
-    TestCard(name="mastercard_prepaid", number="5105105105105100", brand="mastercard", funding="prepaid"),
+    TestCard(
+        name="mastercard_debit", number="5200828282828210", brand="mastercard", funding="debit"
+    ),
+    TestCard(
+        name="mastercard_prepaid", number="5105105105105100", brand="mastercard", funding="prepaid"
+    ),
     TestCard(name="amex", number="378282246310005", brand="amex", authentication=_A.NOT_SUPPORTED),
-    TestCard(name="amex_second", number="371449635398431", brand="amex", authentication=_A.NOT_SUPPORTED),
+    TestCard(
+        name="amex_second", number="371449635398431", brand="amex", authentication=_A.NOT_SUPPORTED
+    ),
     TestCard(name="discover", number="6011111111111117", brand="discover"),
     TestCard(name="discover_second", number="6011000990139424", brand="discover"),
     TestCard(name="discover_debit", number="6011981111111113", brand="discover", funding="debit"),
@@ -154,9 +182,23 @@ _CARDS = (
     TestCard(name="unionpay", number="6200000000000005", brand="unionpay"),
     TestCard(name="unionpay_debit", number="6200000000000047", brand="unionpay", funding="debit"),
     TestCard(name="cartes_bancaires", number="4000002500001001", country="FR"),
-    TestCard(name="interac", number="4506445006931933", brand="interac", funding="debit", country="CA"),
-    TestCard(name="eftpos_au", number="6280000360000978", brand="eftpos_au", funding="debit", country="AU"),
-    TestCard(name="girocard", number="4711009900000316877", brand="girocard", funding="debit", country="DE"),
+    TestCard(
+        name="interac", number="4506445006931933", brand="interac", funding="debit", country="CA"
+    ),
+    TestCard(
+        name="eftpos_au",
+        number="6280000360000978",
+        brand="eftpos_au",
+        funding="debit",
+        country="AU",
+    ),
+    TestCard(
+        name="girocard",
+        number="4711009900000316877",
+        brand="girocard",
+        funding="debit",
+        country="DE",
+    ),
     # Countries.
     TestCard(name="ca", number="4000001240000000", country="CA"),
     TestCard(name="br", number="4000000760000002", country="BR"),
@@ -175,17 +217,27 @@ _CARDS = (
     TestCard(name="sg", number="4000007020000003", country="SG"),
     # Declines.
     TestCard(name="chargeDeclined", number="4000000000000002", decline=GENERIC),
-    TestCard(name="chargeDeclinedInsufficientFunds", number="4000000000009995", decline=_D["insufficient_funds"]),
+    TestCard(
+        name="chargeDeclinedInsufficientFunds",
+        number="4000000000009995",
+        decline=_D["insufficient_funds"],
+    ),
     TestCard(name="chargeDeclinedLostCard", number="4000000000009987", decline=_D["lost_card"]),
     TestCard(name="chargeDeclinedStolenCard", number="4000000000009979", decline=_D["stolen_card"]),
-    TestCard(name="chargeDeclinedExpiredCard", number="4000000000000069", decline=_D["expired_card"]),
+    TestCard(
+        name="chargeDeclinedExpiredCard", number="4000000000000069", decline=_D["expired_card"]
+    ),
     TestCard(
         name="chargeDeclinedIncorrectCvc",
         number="4000000000000127",
         decline=_D["incorrect_cvc"],
         cvc_check="fail",
     ),
-    TestCard(name="chargeDeclinedProcessingError", number="4000000000000119", decline=_D["processing_error"]),
+    TestCard(
+        name="chargeDeclinedProcessingError",
+        number="4000000000000119",
+        decline=_D["processing_error"],
+    ),
     TestCard(
         name="chargeDeclinedVelocityLimitExceeded",
         number="4000000000006975",
@@ -194,9 +246,7 @@ _CARDS = (
     TestCard(name="chargeCustomerFail", number="4000000000000341", decline=GENERIC, attaches=True),
     TestCard(name="live", number="", decline=_D["test_mode_live_card"]),
     # Checks and risk.
-    TestCard(
-        name="avsFail", number="4000000000000010", address_check="fail", postal_check="fail"
-    ),
+    TestCard(name="avsFail", number="4000000000000010", address_check="fail", postal_check="fail"),
     TestCard(name="avsLine1Fail", number="4000000000000028", address_check="fail"),
     TestCard(name="avsZipFail", number="4000000000000036", postal_check="fail"),
     TestCard(
@@ -210,19 +260,28 @@ _CARDS = (
     TestCard(
         name="riskLevelHighest", number="4000000000004954", risk="highest", decline=_D["fraudulent"]
     ),
-    TestCard(name="radarBlock", number="4100000000000019", risk="highest", decline=_D["fraudulent"]),
+    TestCard(
+        name="radarBlock", number="4100000000000019", risk="highest", decline=_D["fraudulent"]
+    ),
     # What happens later.
     TestCard(name="createDispute", number="4000000000000259", dispute="fraudulent"),
     TestCard(
-        name="createDisputeProductNotReceived", number="4000000000002685", dispute="product_not_received"
+        name="createDisputeProductNotReceived",
+        number="4000000000002685",
+        dispute="product_not_received",
     ),
     TestCard(name="createDisputeInquiry", number="4000000000001976", dispute="inquiry"),
-    TestCard(name="createIssuerFraudRecord", number="4000000000005423", dispute="early_fraud_warning"),
+    TestCard(
+        name="createIssuerFraudRecord", number="4000000000005423", dispute="early_fraud_warning"
+    ),
     TestCard(name="pendingRefund", number="4000000000007726", refund="pending"),
     TestCard(name="refundFail", number="4000000000005126", refund="fails"),
     TestCard(name="bypassPending", number="4000000000000077", available_at_once=True),
     TestCard(
-        name="bypassPendingInternational", number="4000003720000278", country="IE", available_at_once=True
+        name="bypassPendingInternational",
+        number="4000003720000278",
+        country="IE",
+        available_at_once=True,
     ),
     # 3-D Secure.
     TestCard(
@@ -232,7 +291,10 @@ _CARDS = (
         authentication=_A.UNLESS_SET_UP,
     ),
     TestCard(
-        name="authenticationRequired", number="4000002760003184", country="DE", authentication=_A.ALWAYS
+        name="authenticationRequired",
+        number="4000002760003184",
+        country="DE",
+        authentication=_A.ALWAYS,
     ),
     TestCard(
         name="authenticationRequiredSetupForOffSession",
@@ -296,7 +358,9 @@ def of_number(number: str) -> TestCard:
     """The test card of a typed number. Raises ApiError (402) for one that is no card number at all."""
     digits = number.replace(" ", "").replace("-", "")
     if not (digits.isascii() and digits.isdecimal() and 12 <= len(digits) <= 19):
-        raise card_error("invalid_number", "The card number is not a valid credit card number.", "number")
+        raise card_error(
+            "invalid_number", "The card number is not a valid credit card number.", "number"
+        )
     if not _passes_luhn(digits):
         raise card_error("incorrect_number", "Your card number is incorrect.", "number")
     return _BY_NUMBER.get(digits, _BY_NAME["live"])

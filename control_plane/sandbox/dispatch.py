@@ -109,7 +109,9 @@ class Api:
         if kind in _REFUSALS:
             return _refused(_REFUSALS[kind], request_id, retry=kind is not FaultKind.RATE_LIMIT)
         try:
-            answer = self._run(request, request_id, fails=kind is FaultKind.SERVER_ERROR_AFTER_SUCCESS)
+            answer = self._run(
+                request, request_id, fails=kind is FaultKind.SERVER_ERROR_AFTER_SUCCESS
+            )
         except ApiError as refusal:
             answer = _refused(refusal, request_id)
         if kind in (FaultKind.LOST_ANSWER, FaultKind.TIMEOUT_AFTER_SUCCESS):
@@ -117,7 +119,9 @@ class Api:
         return answer
 
     def _run(self, request: Request, request_id: str, *, fails: bool) -> Answer:
-        form = decode(request.query if request.method in ("GET", "DELETE") else request.body.decode())
+        form = decode(
+            request.query if request.method in ("GET", "DELETE") else request.body.decode()
+        )
         key = self._key(request, form)
         self._check_headers(request, key)
         matched = self._table.match(request.method, request.path)
@@ -256,7 +260,8 @@ class Api:
             )
         if len(request.headers.get("idempotency-key", "")) > _LONGEST_KEY:
             raise MalformedRequest(
-                f"Idempotency keys can be up to {_LONGEST_KEY} characters long.", type="idempotency_error"
+                f"Idempotency keys can be up to {_LONGEST_KEY} characters long.",
+                type="idempotency_error",
             )
 
     def _remembered(self, request: Request, key: str) -> Answer | None:
@@ -295,7 +300,8 @@ class Api:
     def _expand(self, value: object, path: list[str], whole: str) -> None:
         if len(path) > _DEEPEST_EXPAND:
             raise MalformedRequest(
-                f"You cannot expand more than {_DEEPEST_EXPAND} levels deep ({whole}).", param="expand"
+                f"You cannot expand more than {_DEEPEST_EXPAND} levels deep ({whole}).",
+                param="expand",
             )
         if isinstance(value, list):
             for one in value:
@@ -346,9 +352,7 @@ def _refused(refusal: ApiError, request_id: str, *, retry: bool | None = None) -
     headers = {"Request-Id": request_id, "Stripe-Version": API_VERSION}
     if retry is not None:
         headers["Stripe-Should-Retry"] = str(retry).lower()
-    return Answer(
-        status=refusal.status, body=_encode(refusal.body(request_id)), headers=headers
-    )
+    return Answer(status=refusal.status, body=_encode(refusal.body(request_id)), headers=headers)
 
 
 def _headers(request: Request, request_id: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ Task = Callable[["Sandbox", str], None]
 #: Hears of each event in its transaction.
 Listener = Callable[["Sandbox", Json], None]
 
+_LENGTHS = {"cus_": 14, "prod_": 14}
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -85,7 +86,8 @@ class Sandbox:
     def create(self, kind: str, prefix: str, **fields: object) -> Json:
         """A new stored object of a kind with an id, the time, test mode and the given fields."""
         shape = make(kind, **fields)
-        shape["id"] = shape["id"] or self.new_id(prefix)
+        if "id" in shape:
+            shape["id"] = shape["id"] or self.new_id(prefix, _LENGTHS.get(prefix, 24))
         if "created" in shape and "created" not in fields:
             shape["created"] = self.now()
         return self.store.add(kind, shape)
@@ -93,9 +95,7 @@ class Sandbox:
     def save(self, value: Json) -> Json:
         return self.store.save(value)
 
-    def fetch(
-        self, kind: str, identifier: str, *, param: str = "id", status: int = 404
-    ) -> Json:
+    def fetch(self, kind: str, identifier: str, *, param: str = "id", status: int = 404) -> Json:
         """The object, or Stripe's ``resource_missing``; in a parameter give its name and status 400."""
         found = self.store.get(identifier, kind)
         if found is None:
@@ -131,7 +131,11 @@ class Sandbox:
         return event
 
 
-_SPOKEN = {"payment_method": "PaymentMethod", "webhook_endpoint": "webhook endpoint", "setup_intent": "setupintent"}
+_SPOKEN = {
+    "payment_method": "PaymentMethod",
+    "webhook_endpoint": "webhook endpoint",
+    "setup_intent": "setupintent",
+}
 
 
 def public(value: Json) -> Json:

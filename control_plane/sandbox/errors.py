@@ -29,9 +29,7 @@ class ApiError(Exception):
         self.fields: Json = {"message": message, "type": type, **facts}
         if code is not None:
             self.fields["code"] = code
-            self.fields["doc_url"] = (
-                f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
-            )
+            self.fields["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
         if param is not None:
             self.fields["param"] = param
 

@@ -6,9 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from control_plane.sandbox.errors import ApiError
 
-_ZERO_DECIMAL = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()
-)
+_ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split())
 _THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
 
 #: What one US dollar buys; the sandbox's fixed rates.
@@ -81,12 +79,16 @@ def check_amount(amount: int, currency: str, *, param: str = "amount") -> None:
         )
     if amount > _MOST and currency not in ("idr", "vnd", "cop", "krw"):
         raise ApiError(
-            f"Amount must be no more than {spoken(_MOST, currency)}", code="amount_too_large", param=param
+            f"Amount must be no more than {spoken(_MOST, currency)}",
+            code="amount_too_large",
+            param=param,
         )
     least = least_amount(currency)
     if amount < least:
         raise ApiError(
-            f"Amount must be at least {spoken(least, currency)}", code="amount_too_small", param=param
+            f"Amount must be at least {spoken(least, currency)}",
+            code="amount_too_small",
+            param=param,
         )
 
 
@@ -117,7 +119,9 @@ def exchanged(amount: int, source: str, target: str) -> tuple[int, Decimal]:
     return _rounded(whole.scaleb(digits(target))), factor
 
 
-def fee_of(amount: int, account_currency: str, *, method: str, foreign: bool, converted: bool) -> int:
+def fee_of(
+    amount: int, account_currency: str, *, method: str, foreign: bool, converted: bool
+) -> int:
     """Stripe's fee on an amount in the account's currency."""
     if method == "us_bank_account":
         return min(_rounded(Decimal(amount) * Decimal("0.008")), 500)

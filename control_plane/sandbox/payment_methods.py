@@ -101,7 +101,14 @@ def ready_made(sandbox: Sandbox, identifier: str) -> Json | None:
     if kind == "usBankAccount" and (not name or cards.has_account(name)):
         account = cards.account_named(name or "success")
         return _of_account(
-            sandbox, account.name, "6789", "individual", "checking", "110000000", billing=None, verified=bool(name)
+            sandbox,
+            account.name,
+            "6789",
+            "individual",
+            "checking",
+            "110000000",
+            billing=None,
+            verified=bool(name),
         )
     return None
 
@@ -178,7 +185,7 @@ def of_parameters(sandbox: Sandbox, params: Json) -> Json:
     if kind is None:
         raise missing_parameter("type")
     raise ApiError(
-        f"The payment method type \"{kind}\" is invalid. Please ensure the provided type is activated in your "
+        f'The payment method type "{kind}" is invalid. Please ensure the provided type is activated in your '
         "dashboard (https://dashboard.stripe.com/account/payments/settings) and your account is enabled for any "
         "preview features that you are trying to use.",
         code="payment_method_unactivated",
@@ -365,7 +372,9 @@ def list_of_customer(call: Call, customer: str) -> Json:
     )
 
 
-@routes.get("/v1/customers/{customer}/payment_methods/{method}", CustomerRetrievePaymentMethodParams)
+@routes.get(
+    "/v1/customers/{customer}/payment_methods/{method}", CustomerRetrievePaymentMethodParams
+)
 def retrieve_of_customer(call: Call, customer: str, method: str) -> Json:
     found = call.sandbox.fetch("payment_method", method, param="payment_method")
     if found["customer"] != customer:
@@ -406,7 +415,9 @@ def _of_card(
         last4=last4,
         networks={"available": [brand], "preferred": None},
         regulated_status="unregulated",
-        three_d_secure_usage={"supported": card.authentication is not cards.Authentication.NOT_SUPPORTED},
+        three_d_secure_usage={
+            "supported": card.authentication is not cards.Authentication.NOT_SUPPORTED
+        },
     )
     return _unsaved(sandbox, "card", details, billing, {}, _card=card.name, _cvc_given=cvc_given)
 
@@ -434,12 +445,23 @@ def _of_account(
         routing_number=routing,
     )
     return _unsaved(
-        sandbox, "us_bank_account", details, billing, params or {}, _account=account, _verified=verified
+        sandbox,
+        "us_bank_account",
+        details,
+        billing,
+        params or {},
+        _account=account,
+        _verified=verified,
     )
 
 
 def _unsaved(
-    sandbox: Sandbox, kind: str, details: Json, billing: Json | None, params: Json, **private: object
+    sandbox: Sandbox,
+    kind: str,
+    details: Json,
+    billing: Json | None,
+    params: Json,
+    **private: object,
 ) -> Json:
     return make(
         "payment_method",

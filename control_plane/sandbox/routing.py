@@ -107,11 +107,11 @@ class Routes:
     endpoints: list[Endpoint] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
     #: ``(object, field)`` -> what that field is when asked for by ``expand``, e.g. a session's line items.
-    includes: dict[tuple[str, str], Callable[[Sandbox, Json], object]] = field(
-        default_factory=dict
-    )
+    includes: dict[tuple[str, str], Callable[[Sandbox, Json], object]] = field(default_factory=dict)
 
-    def get(self, path: str, params: type | None = None, **options: bool) -> Callable[[HandlerT], HandlerT]:
+    def get(
+        self, path: str, params: type | None = None, **options: bool
+    ) -> Callable[[HandlerT], HandlerT]:
         """Add a GET endpoint that takes the parameters of a ``stripe.params`` class."""
         return self._add("GET", path, params, publishable=options.get("publishable", False))
 

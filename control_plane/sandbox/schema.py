@@ -48,9 +48,7 @@ def described(annotation: object) -> Reader:
 def parameter_names(params: type) -> dict[str, bool]:
     """Names that the class takes, with whether each is required."""
     required: frozenset[str] = params.__required_keys__  # type: ignore[attr-defined] # a TypedDict
-    return {
-        name: name in required for name in params.__annotations__ if name not in _OF_THE_CALL
-    }
+    return {name: name in required for name in params.__annotations__ if name not in _OF_THE_CALL}
 
 
 @lru_cache(maxsize=None)
@@ -81,9 +79,7 @@ def _object(params: type) -> Reader:
 
 def _reader(annotation: object, module: types.ModuleType) -> Reader:
     alternatives = _flat(annotation, module)
-    choices = [
-        value for one in alternatives if _is_literal(one) for value in typing.get_args(one)
-    ]
+    choices = [value for one in alternatives if _is_literal(one) for value in typing.get_args(one)]
     can_unset = "" in choices
     words = tuple(str(value) for value in choices if value != "")
     rest = [one for one in alternatives if not _is_literal(one)]
@@ -123,9 +119,7 @@ def _flat(annotation: object, module: types.ModuleType) -> list[object]:
     if origin in _WRAPPERS:
         return _flat(typing.get_args(annotation)[0], module)
     if origin in (Union, types.UnionType):
-        return [
-            one for part in typing.get_args(annotation) for one in _flat(part, module)
-        ]
+        return [one for part in typing.get_args(annotation) for one in _flat(part, module)]
     return [annotation]
 
 
@@ -162,9 +156,7 @@ def _map(read_value: Reader) -> Reader:
         if isinstance(value, str):
             raise MalformedRequest("Invalid object", param=name)
         if len(value) > _MOST_METADATA:
-            raise MalformedRequest(
-                f"Metadata can have at most {_MOST_METADATA} keys.", param=name
-            )
+            raise MalformedRequest(f"Metadata can have at most {_MOST_METADATA} keys.", param=name)
         taken = {}
         for key, inner in value.items():
             if len(key) > 40:

@@ -91,7 +91,11 @@ def list_events(call: Call) -> Json:
     """``type`` may have an asterisk; ``types`` and ``delivery_success`` narrow further."""
     params = call.params
     wanted = params.get("types") or ([params["type"]] if "type" in params else [])
-    if not any("*" in one for one in wanted) and len(wanted) <= 1 and "delivery_success" not in params:
+    if (
+        not any("*" in one for one in wanted)
+        and len(wanted) <= 1
+        and "delivery_success" not in params
+    ):
         return call.page("event", type=wanted[0] if wanted else None)
     limit = params.get("limit", 10)
     call.params = {**params, "limit": 100}
@@ -126,7 +130,9 @@ def owe(sandbox: Sandbox, event: Json) -> None:
         kind = None if fault is None else fault.kind
         if kind is FaultKind.WEBHOOK_LOST:
             continue
-        due = sandbox.clock.now() + (fault.delay_s if fault and kind is FaultKind.WEBHOOK_LATE else 0)
+        due = sandbox.clock.now() + (
+            fault.delay_s if fault and kind is FaultKind.WEBHOOK_LATE else 0
+        )
         held = kind is FaultKind.WEBHOOK_OUT_OF_ORDER
         for _ in range(2 if kind is FaultKind.WEBHOOK_DOUBLED else 1):
             _add_delivery(sandbox, event["id"], endpoint["id"], due, held=held)
@@ -207,9 +213,7 @@ def _check_url(url: str) -> None:
         )
 
 
-def _add_delivery(
-    sandbox: Sandbox, event: str, endpoint: str, due: float, *, held: bool
-) -> None:
+def _add_delivery(sandbox: Sandbox, event: str, endpoint: str, due: float, *, held: bool) -> None:
     delivery = {
         "id": sandbox.new_id("_del_"),
         "created": sandbox.now(),
@@ -255,4 +259,13 @@ def _deliver(sandbox: Sandbox, delivery: Json, post: Post) -> None:
             sandbox.save(event)
 
 
-__all__ = ["API_VERSION", "deliver_due", "deliveries", "merged", "owe", "resend", "routes", "signature"]
+__all__ = [
+    "API_VERSION",
+    "deliver_due",
+    "deliveries",
+    "merged",
+    "owe",
+    "resend",
+    "routes",
+    "signature",
+]
