@@ -44,6 +44,7 @@ class Person:
     email: str
 
 
+ROLES: Final = tuple(role for role, _ in _PEOPLE)
 PEOPLE: Final = tuple(Person(role, name, f"{role.value}@lumiere.example") for role, name in _PEOPLE)
 
 
@@ -94,6 +95,18 @@ def enrolment_code(db: Transaction, merchant_id: str, location_id: str) -> Secre
         db, scope, location_id, by=SYSTEM, note="demo", lifetime=timedelta(hours=1)
     )
     return code
+
+
+def caller(db: Transaction, merchant_id: str, role: Role) -> Caller:
+    """The person of a role, as the one who acts."""
+    email = next(one.email for one in PEOPLE if one.role is role)
+    person = db.execute(accounts.USERS.select().where(accounts.USERS.c.email == email)).one()
+    return Caller(
+        kind=CallerKind.USER,
+        id=person.id,
+        name=person.name,
+        scope=scope_of(merchant_id, role, None),
+    )
 
 
 def api_key(db: Transaction, merchant_id: str) -> Secret[str]:
