@@ -72,6 +72,8 @@ class StartSession:
     reference: str = ""
     note: str = ""
     card_timeout_s: int = 60
+    payment_id: str | None = None
+    """The payment of which it is one attempt."""
 
 
 def start_session(db: Transaction, caller: Caller, wish: StartSession) -> SessionView:
@@ -111,6 +113,7 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
         reference=reference,
         note=note,
         card_timeout_s=wish.card_timeout_s,
+        payment_id=wish.payment_id,
     )
 
 
@@ -193,6 +196,7 @@ def _start(
     note: str = "",
     original_session_id: str | None = None,
     original_transaction_id: str | None = None,
+    payment_id: str | None = None,
 ) -> SessionView:
     now = context_of(db).clock.now()
     command_id = new_id("cmd")
@@ -217,6 +221,7 @@ def _start(
         "last_heard_at": now,
         "original_session_id": original_session_id,
         "original_transaction_id": original_transaction_id,
+        "payment_id": payment_id,
         "created_at": now,
     }
     _take_reader(db, reader, {**begun, "holds_reader": True})

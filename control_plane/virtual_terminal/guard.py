@@ -41,9 +41,15 @@ class Likeness:
 
 
 def ask_before(
-    db: Transaction, merchant_id: str, amount: Money, like: Likeness, *, window: timedelta = WINDOW
+    db: Transaction,
+    merchant_id: str,
+    amount: Money,
+    like: Likeness,
+    *,
+    window: timedelta = WINDOW,
+    but: str = "",
 ) -> None:
-    """Raises PossibleDuplicate when the same amount was, or may have been, taken a moment ago.
+    """Raises PossibleDuplicate when the same amount was, or may have been, taken a moment ago; ``but`` is left out.
 
     Two that come at the same moment wait for each other here, until the first has committed.
     """
@@ -55,7 +61,7 @@ def ask_before(
         number = int.from_bytes(hashlib.sha256(name).digest()[:8], signed=True)
         db.execute(_LOCK, {"number": number})
     now = context_of(db).clock.now()
-    found = _earlier_payment(db, merchant_id, amount, like, now - window)
+    found = _earlier_payment(db, merchant_id, amount, like, now - window, but)
     if found is None:
         found = _earlier_on_reader(db, merchant_id, amount, like, now - window)
     if found is not None:
@@ -117,7 +123,7 @@ def find_pair(db: Transaction, payment: Any, instrument: Instrument, amount: Mon
 
 
 def _earlier_payment(
-    db: Transaction, merchant_id: str, amount: Money, like: Likeness, since: Any
+    db: Transaction, merchant_id: str, amount: Money, like: Likeness, since: Any, but: str
 ) -> tuple[str, Any, str] | None:
     same: list[ColumnElement[bool]] = []
     if like.last4:
@@ -135,6 +141,7 @@ def _earlier_payment(
             PAYMENTS.c.currency == amount.currency,
             PAYMENTS.c.created_at >= since,
             PAYMENTS.c.state.in_(_COUNTS),
+            PAYMENTS.c.id != but,
             or_(*same),
         )
         .order_by(PAYMENTS.c.created_at.desc())

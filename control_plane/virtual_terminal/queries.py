@@ -255,11 +255,10 @@ def _found_in_text(text: str) -> ColumnElement[bool]:
 
 # --- rows that services work on; their caller has looked whether they may ----------------------------------------
 
-_LOCK_PAYMENT: Final = (
-    select(PAYMENTS)
-    .where(PAYMENTS.c.id == bindparam("payment"), PAYMENTS.c.merchant_id == bindparam("merchant"))
-    .with_for_update()
+_READ_PAYMENT: Final = select(PAYMENTS).where(
+    PAYMENTS.c.id == bindparam("payment"), PAYMENTS.c.merchant_id == bindparam("merchant")
 )
+_LOCK_PAYMENT: Final = _READ_PAYMENT.with_for_update()
 _LOCK_BY_INTENT: Final = (
     select(PAYMENTS)
     .where(
@@ -280,6 +279,11 @@ def lock_payment(db: Transaction, merchant_id: str, payment_id: str) -> Found | 
     return db.execute(_LOCK_PAYMENT, {"payment": payment_id, "merchant": merchant_id}).one_or_none()
 
 
+def read_row(db: Transaction, merchant_id: str, payment_id: str) -> Found | None:
+    """The row as it is, from a transaction that cannot lock."""
+    return db.execute(_READ_PAYMENT, {"payment": payment_id, "merchant": merchant_id}).one_or_none()
+
+
 def lock_by_intent(db: Transaction, merchant_id: str, processor_id: str) -> Found | None:
     """The payment that an intent belongs to at present."""
     return db.execute(
@@ -293,6 +297,13 @@ def lock_by_charge(db: Transaction, merchant_id: str, charge_id: str) -> Found |
         select(PAYMENTS)
         .where(PAYMENTS.c.merchant_id == merchant_id, PAYMENTS.c.charge_id == charge_id)
         .with_for_update()
+    ).one_or_none()
+
+
+def refund_row(db: Transaction, merchant_id: str, refund_id: str) -> Found | None:
+    """The row as it is."""
+    return db.execute(
+        select(REFUNDS).where(REFUNDS.c.id == refund_id, REFUNDS.c.merchant_id == merchant_id)
     ).one_or_none()
 
 

@@ -196,7 +196,7 @@ def apply_refund(db: Transaction, merchant_id: str, told: ProcessorRefund) -> st
     if after is RefundState.SUCCEEDED:
         row_id = booking.book_refund(db, payment, told)
     if _REFUND_RANKS[after] > _REFUND_RANKS[before]:
-        _set_refund(
+        set_refund(
             db,
             refund.id,
             state=after,
@@ -231,7 +231,7 @@ def apply_refund(db: Transaction, merchant_id: str, told: ProcessorRefund) -> st
         if row_id is not None:
             changes["transaction_id"] = row_id
         if changes:
-            _set_refund(db, refund.id, **changes)
+            set_refund(db, refund.id, **changes)
     if after in {RefundState.FAILED, RefundState.CANCELED} and booking.row_of(
         db, merchant_id, told.id
     ):
@@ -240,6 +240,48 @@ def apply_refund(db: Transaction, merchant_id: str, told: ProcessorRefund) -> st
         _book_late_settlement(db, merchant_id, told.id, told.settlement)
     recount_refunds(db, payment)
     return str(refund.id)
+
+
+def end_refund(db: Transaction, merchant_id: str, refund_id: str, why: str) -> None:
+    """A refund that the processor surely did not take; nothing happens when its outcome came another way."""
+    row, payment = _own_refund(db, merchant_id, refund_id)
+    if row is None or payment is None:
+        return
+    amount = Money(row.amount_minor, row.currency)
+    set_refund(
+        db,
+        refund_id,
+        state=RefundState.FAILED,
+        state_since=context_of(db).clock.now(),
+        failure_reason=why[:200],
+        look_again_at=None,
+    )
+    timeline.add(
+        db,
+        merchant_id,
+        payment.id,
+        MomentKind.REFUND_FAILED,
+        text=refund_id,
+        facts={"amount": str(amount), "reason": why[:200]},
+    )
+    events.publish(db, RefundFailed(refund_id, payment.id, merchant_id, amount, why))
+
+
+def lose_refund(db: Transaction, merchant_id: str, refund_id: str) -> None:
+    """The answer to a refund's call was lost; its money counts as gone until it is known."""
+    row, payment = _own_refund(db, merchant_id, refund_id)
+    if row is None or payment is None or row.state is RefundState.UNKNOWN:
+        return
+    now = context_of(db).clock.now()
+    set_refund(db, refund_id, state=RefundState.UNKNOWN, state_since=now, look_again_at=now + _SOON)
+    timeline.add(
+        db,
+        merchant_id,
+        payment.id,
+        MomentKind.REFUND_UNKNOWN,
+        text=refund_id,
+        facts={"amount": str(Money(row.amount_minor, row.currency))},
+    )
 
 
 def apply_dispute(db: Transaction, merchant_id: str, told: ProcessorDispute) -> str:
@@ -319,7 +361,8 @@ def set_attempt(db: Transaction, attempt_id: str, **changes: Any) -> None:
     db.execute(_SET_ATTEMPT, {"attempt": attempt_id, **changes})
 
 
-def _set_refund(db: Transaction, refund_id: str, **changes: Any) -> None:
+def set_refund(db: Transaction, refund_id: str, **changes: Any) -> None:
+    """Change a refund of a locked payment."""
     db.execute(_SET_REFUND, {"refund": refund_id, **changes})
 
 
@@ -720,6 +763,7 @@ def _adopt(db: Transaction, merchant_id: str, snapshot: ProcessorPayment) -> Fou
 
 #: How long a refund on its way is left alone.
 _REFUND_LOOK: Final = timedelta(hours=6)
+_SOON: Final = timedelta(seconds=5)
 _REFUND_STATES: Final = {
     "pending": RefundState.PENDING,
     "requires_action": RefundState.PENDING,
@@ -807,6 +851,20 @@ def _refund_of(
         unique=["merchant_id", "processor_id"],
     )
     return db.execute(mine.where(REFUNDS.c.processor_id == told.id)).one(), payment
+
+
+def _own_refund(
+    db: Transaction, merchant_id: str, refund_id: str
+) -> tuple[Found | None, Found | None]:
+    """A refund that was asked for here and of which nothing was told yet, with its payment, locked."""
+    row = queries.refund_row(db, merchant_id, refund_id)
+    if row is None:
+        return None, None
+    payment = queries.lock_payment(db, merchant_id, row.payment_id)
+    row = queries.refund_row(db, merchant_id, refund_id)
+    if row is None or row.state not in {RefundState.CREATED, RefundState.UNKNOWN}:
+        return None, None
+    return row, payment
 
 
 def _payment_of_charge(
