@@ -86,7 +86,9 @@ def _reader(annotation: object, module: types.ModuleType) -> Reader:
     structured = [one for one in rest if _structure(one, module) is not None]
     scalars = [one for one in rest if one not in structured]
     read_structure = _structure(structured[0], module) if structured else None
-    read_scalar = _one_of(words) if words else _scalar(scalars)
+    # Where literals stand beside a plain text, the SDK leaves room for later ones; today's server takes these.
+    typed = [one for one in scalars if one is not str] if words else scalars
+    read_scalar = _one_of(words, _scalar(typed)) if words else _scalar(typed)
 
     def read(value: Form, name: str) -> object:
         if value == "":
@@ -175,14 +177,18 @@ def _map(read_value: Reader) -> Reader:
     return read
 
 
-def _one_of(words: tuple[str, ...]) -> Callable[[str, str], object]:
+def _one_of(
+    words: tuple[str, ...], other: Callable[[str, str], object] | None
+) -> Callable[[str, str], object]:
     *most, last = words
     sentence = f"{', '.join(most)}, or {last}" if most else last
 
     def read(value: str, name: str) -> object:
-        if value not in words:
-            raise MalformedRequest(f"Invalid {name}: must be one of {sentence}", param=name)
-        return value
+        if value in words:
+            return value
+        if other is not None:
+            return other(value, name)
+        raise MalformedRequest(f"Invalid {name}: must be one of {sentence}", param=name)
 
     return read
 
