@@ -74,11 +74,11 @@ _BANK_KINDS: Final = {"EUR": ("sepa_debit",), "USD": ("us_bank_account",)}
 _LENGTHS: Final = {
     "key": 64, "amount": 40, "currency": 3, "reader": 64, "reference": 200, "note": 200,
     "method": 20, "customer": 40, "email": 254, "tip": 12, "saved": 40, "token": 200,
-    "brand": 40, "last4": 4, "kind": 40, "send_to": 254, "holder": 200, "holder_email": 254,
+    "brand": 40, "last4": 4, "kind": 40, "send_to": 254, "holder": 200,
     "add": 40, "less": 40, "find": 120, "replaces": 40,
 }  # fmt: skip
 #: Texts of people, in which somebody may have typed a card's number.
-_WRITTEN: Final = ("reference", "note", "email", "send_to", "holder", "holder_email")
+_WRITTEN: Final = ("reference", "note", "email", "send_to", "holder")
 LOOKS_LIKE_A_CARD: Final = N_(
     "This looks like a card number. Type it only into the fields for cards."
 )

@@ -275,3 +275,18 @@ class PaymentPanel:
     can_capture: bool = False
     notice: str = ""
     """Why what was asked a moment ago was not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PayerLink:
+    """A payment, as its payer sees it."""
+
+    face: str
+    """payable, or a key of ``pay_words.LINK_FACES``."""
+    merchant: str = ""
+    amount: Money | None = None
+    reference: str = ""
+    lines: Sequence[BillLine] = ()
+    card: str = ""
+    account: FieldsAccount | None = None
+    client_secret: str = field(default="", repr=False)

@@ -5,6 +5,7 @@ Texts are English and the keys of the catalogues, as in ``words``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from control_plane.virtual_terminal.ladder import Offer
@@ -153,3 +154,56 @@ ATTEMPT: Final[dict[str, Word]] = {
 }
 #: Why an attempt ended, where the code is ours.
 DUPLICATE: Final = N_("%(amount)s was charged %(ago)s. Charge again?")
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What a payer is told who has nothing to type."""
+
+    text: str
+    more: str
+    icon: str
+    tone: str
+
+
+LINK_FACES: Final[dict[str, Face]] = {
+    "paid": Face(
+        N_("Paid. Thank you."),
+        N_("The shop has been told. You may close this page."),
+        "check",
+        "good",
+    ),
+    "processing": Face(
+        N_("Your bank has the payment."),
+        N_("It takes a few days. The shop has been told. You may close this page."),
+        "bank",
+        "wait",
+    ),
+    "held": Face(
+        N_("The amount is reserved. Thank you."),
+        N_("The shop takes it later. You may close this page."),
+        "lock",
+        "good",
+    ),
+    "expired": Face(
+        N_("This link is not good any more."), N_("Ask the shop for a new one."), "clock", "off"
+    ),
+    "elsewhere": Face(
+        N_("The shop takes this payment another way."),
+        N_("Ask the shop how to go on."),
+        "info",
+        "off",
+    ),
+    "checking": Face(
+        N_("We are finding out what became of the payment."),
+        N_("Do not pay again. Look at this page in a minute."),
+        "question",
+        "warn",
+    ),
+    "gone": Face(
+        N_("There is no payment behind this link."),
+        N_("Check the address, or ask the shop for a new link."),
+        "question",
+        "off",
+    ),
+}

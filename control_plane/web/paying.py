@@ -13,7 +13,6 @@ from control_plane.virtual_terminal.declines import explain
 from control_plane.virtual_terminal.ladder import Offer
 from control_plane.virtual_terminal.lifecycle import AttemptMethod, AttemptState, PaymentState
 from control_plane.web import pay_words, present
-from control_plane.web.i18n import N_
 from control_plane.web.pay_views import (
     AttemptRow,
     BillLine,
@@ -101,7 +100,7 @@ def panel(visit: Visit, payment: PaymentView, around: Around) -> PaymentPanel:
         reference=payment.reference,
         note=payment.note,
         own_fields=[(own.get(key, key), value) for key, value in payment.fields.items()],
-        lines=[_line(one, payment.currency) for one in payment.items],
+        lines=lines_of(payment),
         tax=Money(payment.tax_minor, payment.currency) if payment.tax_minor else None,
         tip=Money(payment.tip_minor, payment.currency) if payment.tip_minor else None,
         method=last.method.value if last else "",
@@ -155,9 +154,9 @@ def face_of(payment: PaymentView) -> str:
             return payment.state.value
 
 
-def can_be_tried(payment: PaymentView) -> bool:
-    """Whether a form for another try has any sense now."""
-    return payment.state.can_be_tried
+def lines_of(payment: PaymentView) -> list[BillLine]:
+    """What is paid for."""
+    return [_line(one, payment.currency) for one in payment.items]
 
 
 def _reason(visit: Visit, last: AttemptView | None) -> tuple[str, str]:
@@ -235,7 +234,3 @@ def _link(around: Around) -> LinkCard | None:
     last = link.payment.attempt
     # segno writes nothing of the text into the drawing but its squares.
     return LinkCard(url, Markup(drawn), link.expires_at, (last.link_sent_to or "") if last else "")  # noqa: S704
-
-
-#: Said when what was asked of a payment could not be done.
-NOT_DONE: Final = N_("That could not be done.")

@@ -27,7 +27,8 @@ export function provider(address, publishableKey) {
 /** Something that can be said to whoever sits before the page. */
 export class Said extends Error {}
 
-const look = (element) => {
+/** Our colours and letters, as the provider takes them. */
+export const look = (element) => {
   const style = getComputedStyle(element);
   const value = (name) => style.getPropertyValue(name).trim();
   const probe = document.createElement("span");

@@ -114,13 +114,12 @@ class PayForm extends HTMLElement {
         this.#say(this.dataset.reading);
         const { minor, currency } = this.querySelector("amount-field")?.money ?? { minor: Number(this.dataset.minor), currency: this.dataset.currency };
         const name = body.get("holder")?.trim();
-        const email = body.get("holder_email")?.trim();
         const card = await fields.token({
           amount: minor,
           currency,
           later: body.has("later"),
           keep: body.has("keep"),
-          billing: { ...(name && { name }), ...(email && { email }) },
+          billing: name ? { name } : {},
           returnTo: location.href,
         });
         for (const [key, value] of Object.entries(card)) body.set(key, value);

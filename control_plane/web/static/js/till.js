@@ -99,7 +99,8 @@ class AmountField extends HTMLElement {
     const minor = this.#minor();
     if (!this.input.value) this.isTyped = false;
     this.removeAttribute("data-wrong");
-    document.querySelector("bill-total")?.typed?.();
+    if (this.shown !== undefined && this.shown !== `${minor} ${this.currency.value}`) document.querySelector("bill-total")?.typed?.();
+    this.shown = `${minor} ${this.currency.value}`;
     this.echo();
     this.input.placeholder = `0${this.digits ? this.separator + "0".repeat(this.digits) : ""}`;
   }
