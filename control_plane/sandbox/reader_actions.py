@@ -8,6 +8,7 @@ docs.stripe.com/terminal/payments/collect-card-payment, …/terminal/references/
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import stripe
 from stripe.params.terminal import (
@@ -27,7 +28,7 @@ from stripe.params.test_helpers.terminal import (
 )
 from stripe.terminal import Reader
 
-from control_plane.sandbox import card_present, payment_methods
+from control_plane.sandbox import card_present, payment_methods, refunds
 from control_plane.sandbox.card_present import Presented, at_reader
 from control_plane.sandbox.engine import Sandbox, public
 from control_plane.sandbox.errors import ApiError, Json, missing_parameter
@@ -361,13 +362,10 @@ def reader_forwards(sandbox: Sandbox, turn: str) -> None:
     reader = _of_turn(sandbox, turn)
     if reader is None:
         return
+    stored = Presented(**reader["_stored"])
+    late = replace(stored, refused="insufficient_funds", stored_at=reader["_silent_since"])
     reader["_silent_since"] = None
-    stored_at = sandbox.now() - _BACK_AFTER_S
-    _authorize(
-        sandbox,
-        reader,
-        Presented(**reader["_stored"], refused="insufficient_funds", stored_at=stored_at),
-    )
+    _authorize(sandbox, reader, late)
 
 
 # --- the bank ---
@@ -456,7 +454,8 @@ def _refund(sandbox: Sandbox, reader: Json, card: Presented) -> Json:
             code="card_declined",
             message="A refund goes to the card that paid. Another card was presented.",
         )
-    _ = charge
+    made = refunds.refund(sandbox, charge, details["amount"], metadata=details["metadata"])
+    details["refund"] = made["id"]
     return _end(sandbox, reader, "succeeded")
 
 

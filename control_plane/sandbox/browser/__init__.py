@@ -21,22 +21,26 @@ routes = calls.routes
 _FILES = {file.name: file.read_bytes() for file in (Path(__file__).parent / "static").iterdir()}
 
 
+def asset(name: str) -> Response:
+    """One of the files beside this module. Raises KeyError."""
+    return page(_FILES[name], name.rpartition(".")[2])
+
+
 @router.get("/sandbox-stripe.js")
 def script() -> Response:
     """The script that a page loads where it would load Stripe's."""
-    return page(_FILES["sandbox-stripe.js"], "js")
+    return asset("sandbox-stripe.js")
 
 
 @router.get("/_browser/frame")
 def frame() -> Response:
     """The document of every iframe; what it shows is told by the embedding page."""
-    return page(_FILES["frame.html"])
+    return asset("frame.html")
 
 
 @router.get("/_browser/{name}")
 def static_file(name: str) -> Response:
     """Scripts and styles of the sandbox's pages."""
-    suffix = name.rpartition(".")[2]
-    if name not in _FILES or suffix not in ("css", "js"):
+    if name not in _FILES or not name.endswith((".css", ".js")):
         raise HTTPException(404)
-    return page(_FILES[name], suffix)
+    return asset(name)
