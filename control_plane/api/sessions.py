@@ -319,7 +319,7 @@ async def follow_session(
 
 
 def _read(parts: Parts, caller: Caller, session_id: str) -> SessionView:
-    with parts.database.reading_connection() as db:
+    with parts.database.glance() as db:
         return queries.session(db, caller.scope, session_id)
 
 

@@ -27,6 +27,7 @@ _BUSY_S: Final = 10
 _READ_ONLY: Final = "omnitill_read_only"
 _HASTY: Final = "omnitill_hasty"
 _WRITES: Final = "omnitill_writes"
+_POSTGRES_GLANCE: Final = {"postgresql_readonly": True, "isolation_level": "AUTOCOMMIT"}
 _POSTGRES_SNAPSHOT: Final = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
 
 
@@ -53,6 +54,10 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._reader = self.engine.execution_options(
             **{_READ_ONLY: True}, **({} if self.is_sqlite else _POSTGRES_SNAPSHOT)
+        )
+        # Without a transaction there is no BEGIN and no ROLLBACK to wait for. SQLite needs no network for them.
+        self._glancer = self.engine.execution_options(
+            **({_READ_ONLY: True} if self.is_sqlite else _POSTGRES_GLANCE)
         )
         self._hasty = self.engine.execution_options(**{_HASTY: True})
         self._clock = clock
@@ -100,6 +105,16 @@ class Database:
     def reading_connection(self) -> Iterator[Connection]:
         """A Core connection that cannot write."""
         with self._reader.connect() as connection, connection.begin():
+            attach(connection, self._context())
+            try:
+                yield connection
+            finally:
+                attach(connection, None)
+
+    @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """A Core connection for one SELECT on a hot path. Two of them may see different moments; it cannot write."""
+        with self._glancer.connect() as connection:
             attach(connection, self._context())
             try:
                 yield connection

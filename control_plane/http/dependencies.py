@@ -18,6 +18,11 @@ def parts_of(request: HTTPConnection) -> Parts:
     return parts
 
 
+async def app_parts(request: HTTPConnection) -> Parts:
+    """The same as a dependency: what is not ``async`` is handed to a thread, which costs more than it does."""
+    return parts_of(request)
+
+
 async def unit_of_work(request: HTTPConnection) -> AsyncIterator[Session]:
     """The one transaction of a request: committed before the answer is sent, rolled back by an exception."""
     async with parts_of(request).database.request_transaction() as db:
@@ -40,4 +45,4 @@ async def writer_slot(request: HTTPConnection) -> AsyncIterator[None]:
 Db = Annotated[Session, Depends(unit_of_work, scope="function")]
 ReadDb = Annotated[Session, Depends(reading, scope="function")]
 WriterSlot = Annotated[None, Depends(writer_slot, scope="function")]
-App = Annotated[Parts, Depends(parts_of)]
+App = Annotated[Parts, Depends(app_parts)]

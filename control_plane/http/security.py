@@ -171,14 +171,14 @@ def _by_key(parts: Parts, authorization: str, request: Request) -> tuple[Caller,
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         return None
-    with parts.database.reading_connection() as db:
+    with parts.database.glance() as db:
         return sign_in.caller_by_api_key(
             db, token.strip(), ip=address_of(request), user_agent=user_agent_of(request)
         )
 
 
 def _by_cookie(parts: Parts, token: str, request: Request) -> tuple[Caller, bool] | None:
-    with parts.database.reading_connection() as db:
+    with parts.database.glance() as db:
         return sign_in.caller_by_session(
             db,
             token,
