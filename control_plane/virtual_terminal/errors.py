@@ -224,6 +224,13 @@ class ProcessorRefused(RequestRefused):
     message = "Stripe did not take this: {reason} Nothing was changed."
 
 
+class SavingDeclined(Conflict):
+    """The bank does not let a card or an account be kept. ``decline_code``: for ``declines.explain``."""
+
+    code = "saving_declined"
+    message = "The bank does not let it be saved: {reason} Ask for another card, or take a payment."
+
+
 class ProcessorNotReached(Unavailable):
     """No connection; surely nothing happened."""
 
