@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from control_plane.accounts.permissions import Role
 from control_plane.app import build, create_app, running
 from control_plane.config import BrokerSettings, LogSettings, Settings
 from control_plane.db import migrate
 from control_plane.db.scope import Scope
-from control_plane.demo import history, ports, seed
+from control_plane.demo import history, ports, seed, trade
+from control_plane.demo.acquirer import Acquirer
 from control_plane.demo.children import Children, Death, program
 from control_plane.devices import queries as devices
 from control_plane.devices.link import BrokerDirectory
@@ -89,6 +91,7 @@ class Stage:
     shop: seed.Shop
     terminals: list[Terminal]
     children: Children
+    acquirer: Acquirer
 
     def make_api_key(self) -> Secret[str]:
         """A key for the public API."""
@@ -142,15 +145,17 @@ def opened(
         terminals = _terminals(options, folder)
         for terminal in terminals:
             children.start(terminal.name, terminal.command)
+        acquirer = _start_acquirer(options, folder, children)
         parts = _parts(options, folder, things)
         with parts.database.transaction() as db:
             shop = seed.furnish(db, parts.passwords, language=options.language)
         parts.provide(DemoSignIns, seed.sign_ins())
         _serve(parts, things)
-        stage = Stage(parts.settings.base_url, folder, parts, shop, terminals, children)
+        stage = Stage(parts.settings.base_url, folder, parts, shop, terminals, children, acquirer)
         on_page(stage.url)
         things.enter_context(running(parts, frozenset(ProcessRole)))
         _start_agent(stage)
+        _open_for_trade(stage, with_history=options.with_history)
         if shop.is_new and options.with_history:
             history.tell(
                 parts.database, parts.get(BrokerDirectory).authority(), shop, parts.clock.now()
@@ -229,6 +234,26 @@ def _start_agent(stage: Stage) -> None:
             "enrolment", [agent, "enroll", "--url", stage.url, "--code", code.reveal()]
         )
     stage.children.start("agent", [agent, "run"])
+
+
+def _start_acquirer(options: Options, folder: Path, children: Children) -> Acquirer:
+    port = ports.any_free(options.host)
+    children.start("sandbox", Acquirer.command(options.host, port, folder))
+    return Acquirer(f"http://{options.host}:{port}")
+
+
+def _open_for_trade(stage: Stage, *, with_history: bool) -> None:
+    """Connect the account with the card processor: each time, as its address is new each time."""
+    parts, shop, acquirer = stage.parts, stage.shop, stage.acquirer
+    with parts.database.transaction() as db:
+        people = {role: seed.caller(db, shop.merchant_id, role) for role in seed.ROLES}
+        customers = trade.furnish(db, people[Role.OWNER]) if shop.is_new else []
+    acquirer.wait()
+    acquirer.connect(parts, people[Role.OWNER])
+    if shop.is_new:
+        acquirer.add_readers(parts, people[Role.OWNER], shop.location_id)
+        if with_history:
+            acquirer.trade(parts, people[Role.CASHIER], people[Role.MANAGER], customers)
 
 
 def _terminals(options: Options, folder: Path) -> list[Terminal]:
