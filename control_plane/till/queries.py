@@ -115,6 +115,20 @@ def presets_of(db: Transaction, merchant_id: str) -> list[TillPreset]:
     ]
 
 
+def board_of(db: Transaction, merchant_id: str) -> list[TillItem]:
+    """The items that have a quick key, in its order."""
+    return [
+        item_of_row(row)
+        for row in db.execute(
+            select(ITEMS)
+            .where(
+                ITEMS.c.merchant_id == merchant_id, ITEMS.c.active, ITEMS.c.quick_key.is_not(None)
+            )
+            .order_by(ITEMS.c.quick_key)
+        )
+    ]
+
+
 def items_by_id(db: Transaction, merchant_id: str, ids: Collection[str]) -> list[TillItem]:
     """Items of the merchant, also those that are no longer sold."""
     if not ids:

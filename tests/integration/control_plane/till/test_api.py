@@ -20,7 +20,7 @@ FIELD = {
 ITEM = {"name": "Coffee", "price_minor": 250, "currency": "EUR", "quick_key": 1, "colour": "pink"}
 PRESET = {"name": "Monthly retainer", "amount_minor": 15000, "currency": "EUR", "quick_key": 1}
 #: A request of each route that changes something.
-CHANGES = [
+CHANGES: list[tuple[str, str, dict[str, Any] | None]] = [
     ("put", "/v1/till/settings", {}),
     ("post", "/v1/till/taxes", TAX),
     ("put", "/v1/till/taxes/tax_1", TAX),
