@@ -34,18 +34,15 @@ class Customers:
         metadata: Mapping[str, str],
         key: str,
     ) -> ProcessorCustomer:
-        """Makes one, or changes it: an empty text unsets what was there."""
+        """Makes one, or changes it. An empty text changes nothing: none of the three can be unset there."""
         given = {"name": name, "email": email, "phone": phone}
-        params: Any = {"metadata": dict(metadata), **given}
-        if customer_id is not None:
-            return reading.customer(
-                self._stripe.write(
-                    lambda v1, o: v1.customers.update(customer_id, params, o), key=key
-                )
-            )
-        new: Any = {"metadata": dict(metadata), **{k: text for k, text in given.items() if text}}
+        params: Any = {"metadata": dict(metadata)}
+        params |= {field: text for field, text in given.items() if text}
+        if customer_id is None:
+            made = self._stripe.write(lambda v1, o: v1.customers.create(params, o), key=key)
+            return reading.customer(made)
         return reading.customer(
-            self._stripe.write(lambda v1, o: v1.customers.create(new, o), key=key)
+            self._stripe.write(lambda v1, o: v1.customers.update(customer_id, params, o), key=key)
         )
 
     def instruments_of(self, customer_id: str) -> list[Instrument]:

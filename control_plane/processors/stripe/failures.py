@@ -21,7 +21,8 @@ from control_plane.virtual_terminal.processor import (
     UnexpectedState,
 )
 
-MOTO_PARAM: Final = "payment_method_options[card][moto]"
+#: Of a typed card, and of one typed into a reader.
+_MOTO: Final = frozenset({"payment_method_options[card][moto]", "process_config[moto]"})
 
 #: The object is not where the caller took it to be; reading it again says where it is.
 _ELSEWHERE: Final = frozenset(
@@ -102,7 +103,7 @@ def answered(error: stripe.StripeError) -> ProcessorError:
             reading.decline(said) or Decline(code=code, message=message),
             reading.payment(payment) if payment is not None else None,
         )
-    if code == "parameter_unknown" and param == MOTO_PARAM:
+    if code == "parameter_unknown" and param in _MOTO:
         return MotoNotEnabled(message, code=code, param=param)
     if code in _ELSEWHERE:
         return UnexpectedState(message, code=code, param=param)

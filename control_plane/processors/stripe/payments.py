@@ -82,11 +82,11 @@ class Payments:
             "amount": to_wire(new.amount),
             "currency": new.amount.currency.lower(),
             "allowed_payment_method_types": list(new.methods),
+            # Said always: left out, it is automatic_async, whose answer does not have what the charge cost.
+            "capture_method": new.capture,
             "metadata": dict(new.metadata),
             "expand": EXPAND,
         }
-        if new.capture != "automatic":
-            params["capture_method"] = new.capture
         if new.customer_id:
             params["customer"] = new.customer_id
         if new.description:
@@ -236,11 +236,11 @@ class Payments:
             raise
 
     def _search(self, metadata_key: str, value: str) -> ProcessorPayment | None:
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
         found = self._stripe.read(
             lambda v1, o: v1.payment_intents.search(
                 {
-                    "query": f"metadata['{metadata_key}']:'{quoted}'",
+                    "query": f'metadata["{metadata_key}"]:"{quoted}"',
                     "limit": 1,
                     "expand": _IN_LIST,
                 },

@@ -160,7 +160,7 @@ def decline(said: object) -> Decline | None:
         message=_get(said, "message") or "",
         network_code=_get(said, "network_decline_code"),
         advice=_get(said, "advice_code"),
-        param=_get(said, "param"),
+        param=_get(said, "param") or None,
         charge_id=_id(_get(said, "charge")),
     )
 
