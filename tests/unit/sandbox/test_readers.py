@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import stripe
@@ -11,7 +12,8 @@ from stripe.terminal import Location, Reader
 from control_plane.sandbox import readers
 from tests.support.stripe_sandbox import StripeSandbox, stripe_sandbox
 
-ADDRESS = {
+# Any: parts of the SDK's parameters.
+ADDRESS: Any = {
     "country": "US",
     "line1": "1 Main Street",
     "city": "San Francisco",
