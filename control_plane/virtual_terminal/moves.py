@@ -120,7 +120,9 @@ def refusal_in(snapshot: ProcessorPayment) -> Decline | None:
 
 def evidence_of(snapshot: ProcessorPayment, attempts: Sequence[Any], target: Any) -> Evidence:
     """What a snapshot proves about ``target``, one of ``attempts`` (rows, first to last)."""
-    match snapshot.status:
+    # As text: Stripe may add words. Only an explicit failure is a failure.
+    status: str = snapshot.status
+    match status:
         case "succeeded":
             return Evidence.PAID
         case "canceled":
@@ -137,7 +139,7 @@ def evidence_of(snapshot: ProcessorPayment, attempts: Sequence[Any], target: Any
             refusal = refusal_in(snapshot)
             is_news = refusal is not None and _is_news(refusal, snapshot, attempts, target)
             return Evidence.REFUSED if is_news else Evidence.NOTHING
-        case _:  # a word that Stripe may add: only an explicit failure is a failure
+        case _:
             return Evidence.NOTHING
 
 

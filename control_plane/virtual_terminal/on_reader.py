@@ -55,8 +55,8 @@ class _End:
 _ENDS: Final = {
     SessionState.DECLINED: _End(AttemptState.DECLINED, "card_declined"),
     SessionState.CANCELLED: _End(AttemptState.CANCELED, "canceled"),
-    SessionState.EXPIRED: _End(AttemptState.FAILED, "reader_not_reached"),
-    SessionState.FAILED: _End(AttemptState.FAILED, "reader_failed"),
+    SessionState.EXPIRED: _End(AttemptState.FAILED, "terminal_reader_offline"),
+    SessionState.FAILED: _End(AttemptState.FAILED, "terminal_reader_hardware_fault"),
 }
 
 

@@ -13,7 +13,7 @@ from control_plane.customers.models import CUSTOMERS
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
 from control_plane.errors import NotFound
-from control_plane.virtual_terminal.ladder import offers_of
+from control_plane.virtual_terminal.ladder import Offer, offers_of
 from control_plane.virtual_terminal.lifecycle import OPEN_ATTEMPTS, PaymentState, RefundState
 from control_plane.virtual_terminal.models import (
     ACCOUNTS,
@@ -90,7 +90,7 @@ def payment(
         _LAST_ATTEMPT, {"payment": payment_id, "merchant": scope.merchant_id}
     ).one_or_none()
     attempt = None if last is None else attempt_view(last)
-    offers = ()
+    offers: tuple[Offer, ...] = ()
     if found.state is PaymentState.OPEN:
         moto = db.execute(_MOTO, {"merchant": scope.merchant_id}).scalar()
         offers = offers_of(found.state, attempt, moto_enabled=moto)
@@ -136,7 +136,7 @@ def moments(db: Transaction, scope: Scope, payment_id: str, *, after: int = 0) -
         ).order_by(MOMENTS.c.id)
     )
     return [
-        MomentView(**{**row._mapping, "kind": MomentKind(row.kind)})  # noqa: SLF001
+        MomentView(**{**row._mapping, "kind": MomentKind.of(row.kind)})  # noqa: SLF001
         for row in rows
     ]
 

@@ -284,11 +284,10 @@ def _amount_of(db: Transaction, payment: Found, wish: RefundWish) -> int:
     if wish.lines:
         by_line = _lines_total(db, payment, wish.lines)
         amount = by_line if amount is None else amount
-    if amount is None:
-        amount = remaining.minor
-    if not 0 < amount <= remaining.minor:
+    wanted: int = remaining.minor if amount is None else amount
+    if not 0 < wanted <= remaining.minor:
         raise RefundTooLarge(remaining=remaining)
-    return amount
+    return wanted
 
 
 def _lines_total(db: Transaction, payment: Found, lines: Sequence[Mapping[str, int]]) -> int:
@@ -315,7 +314,8 @@ def _lines_total(db: Transaction, payment: Found, lines: Sequence[Mapping[str, i
 
 def _remaining(db: Transaction, payment: Found, but: str = "") -> int:
     held = int(db.execute(_HELD, {"payment": payment.id, "but": but}).scalar_one())
-    return max(0, payment.captured_minor - held)
+    captured: int = payment.captured_minor
+    return max(0, captured - held)
 
 
 def _refuse_too_much(db: Transaction, payment: Found, amount: Money, *, but: str) -> None:

@@ -94,6 +94,7 @@ def look(office: Office, merchant_id: str, payment_id: str) -> ProcessorPayment 
             return None
         attempts = queries.attempt_rows(db, payment_id)
     attempt = queries.open_attempt(attempts)
+    snapshot: ProcessorPayment | None = None
     try:
         processor = office.processors.of(merchant_id)
         if payment.processor_id is not None:
@@ -102,8 +103,6 @@ def look(office: Office, merchant_id: str, payment_id: str) -> ProcessorPayment 
             found = processor.find_payment("attempt", attempt.id)
             # The listing may be older than the object.
             snapshot = None if found is None else processor.read_payment(found.id)
-        else:
-            snapshot = None
     except (ProcessorError, NotConnected) as silent:
         log.info("payment_not_read", payment_id=payment_id, reason=type(silent).__name__)
         with office.writing() as db:
@@ -183,8 +182,8 @@ def _was_never_made(payment: Found, attempt: Found, db: Transaction) -> bool:
         return False
     if attempt.state not in {AttemptState.CREATED, AttemptState.SENT, AttemptState.UNKNOWN}:
         return False
-    age = context_of(db).clock.now() - attempt.started_at
-    return age >= SURELY_GONE and payment.looks >= 1
+    is_over = context_of(db).clock.now() - attempt.started_at >= SURELY_GONE
+    return is_over and int(payment.looks) >= 1
 
 
 def _look_later(db: Transaction, merchant_id: str, payment_id: str) -> None:

@@ -32,6 +32,11 @@ class MomentKind(StrEnum):
         member.french = french
         return member
 
+    @classmethod
+    def of(cls, word: str) -> MomentKind:
+        """The kind that is stored so."""
+        return next(kind for kind in cls if kind.value == word)
+
     CREATED = (
         "created",
         "Payment of {amount} begun.",
