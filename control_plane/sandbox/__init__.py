@@ -22,5 +22,11 @@ Where things are, for whoever adds endpoints:
   ``keeps`` (a decline).
 - ``faults.Faults``: ``sandbox.faults.add(Fault(kind=FaultKind.LOST_ANSWER, on="POST /v1/payment_intents*", times=1,
   delay_s=0))``; webhook faults match the event's type. ``webhooks.resend/deliveries/deliver_due``.
-- ``payment_flow``: what taking money is made of, for card readers, hosted pages and the browser half.
+- Inside ``with sandbox.transaction():`` pages and readers call: ``payment_flow.settle/decline`` (a reader's card),
+  ``payment_flow.complete_authentication(sandbox, intent_id, passed=)`` (the page ``/_hosted/authenticate/{intent}``),
+  ``checkout.session_of_link(sandbox, link_id)`` (``/_hosted/links/{link}``), ``checkout.pay_session(sandbox, session_id,
+  confirmation_token=, email=, custom_fields=)`` and ``checkout.finish_session`` (``/_hosted/checkout/{session}``, also the
+  address that 3-D Secure returns to), ``disputes.dispute(sandbox, charge, reason=)``. Other addresses that objects name:
+  ``/_hosted/receipts/{charge}``, ``/_hosted/microdeposits/{intent}``, ``/_hosted/mandates/{reference}``.
+  A refusal with ``keeps`` is a decline: catch it inside the transaction, else what was written down is lost.
 """

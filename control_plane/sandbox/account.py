@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 import stripe
 from stripe.params import (
@@ -33,11 +33,14 @@ def retrieve_by_id(call: Call, account: str) -> Json:
     return _account(call)
 
 
-class _FileFields(TypedDict):
+class _Purpose(TypedDict):
+    purpose: str
+
+
+class _FileFields(_Purpose, total=False):
     """What comes beside the file itself."""
 
-    purpose: str
-    expand: NotRequired[list[str]]
+    expand: list[str]
 
 
 @routes.post("/v1/files", _FileFields)

@@ -17,7 +17,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 import control_plane.sandbox as package
-from control_plane.sandbox import webhooks
+from control_plane.sandbox import checkout, webhooks
 from control_plane.sandbox.clock import SandboxClock
 from control_plane.sandbox.dispatch import Answer, Api, Request
 from control_plane.sandbox.engine import Sandbox
@@ -50,7 +50,7 @@ class SandboxApi:
                 includes |= routes.includes
                 self.sandbox.tasks |= routes.tasks
         self.api = Api(self.sandbox, Table(endpoints), includes)
-        self.sandbox.listeners.append(webhooks.owe)
+        self.sandbox.listeners += [webhooks.owe, checkout.watch_debits]
 
     def answer(self, request: Request) -> Answer:
         """One call, faults included; a fault's delay is not waited for."""

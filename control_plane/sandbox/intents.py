@@ -229,7 +229,7 @@ def new_mandate(
         "us_bank_account": {"collection_method": None},
         "sepa_debit": {
             "reference": reference,
-            "url": f"{sandbox.settings.public_url}/mandates/{reference}",
+            "url": f"{sandbox.settings.public_url}/_hosted/mandates/{reference}",
         },
     }[kind]
     single = {"amount": intent.get("amount"), "currency": intent.get("currency")}

@@ -119,7 +119,7 @@ def settle(
     charge |= {
         "outcome": outcome or _authorized(method),
         "paid": True,
-        "receipt_url": f"{sandbox.settings.public_url}/receipts/{charge['id']}",
+        "receipt_url": f"{sandbox.settings.public_url}/_hosted/receipts/{charge['id']}",
         "status": "succeeded",
     }
     intent["latest_charge"] = charge["id"]
@@ -363,7 +363,7 @@ def decide_debit(sandbox: Sandbox, identifier: str) -> None:
             "paid": True,
             "captured": True,
             "amount_captured": charge["amount"],
-            "receipt_url": f"{sandbox.settings.public_url}/receipts/{charge['id']}",
+            "receipt_url": f"{sandbox.settings.public_url}/_hosted/receipts/{charge['id']}",
         }
         intent |= {"status": "succeeded", "amount_received": charge["amount"]}
         _bring_money(sandbox, charge, charge["amount"], method, delayed=False)
@@ -552,7 +552,7 @@ def _ask_for_authentication(sandbox: Sandbox, intent: Json, terms: Terms) -> Jso
 def authentication_action(sandbox: Sandbox, intent: Json, terms: Terms) -> Json:
     """``next_action`` that leads the payer to the bank's page."""
     page = (
-        f"{sandbox.settings.public_url}/3ds/{intent['id']}?client_secret={intent['client_secret']}"
+        f"{sandbox.settings.public_url}/_hosted/authenticate/{intent['id']}?client_secret={intent['client_secret']}"
     )
     owner = (
         stripe.PaymentIntent.NextAction
@@ -579,7 +579,7 @@ def microdeposit_action(sandbox: Sandbox, intent: Json) -> Json:
     )
     verify = {
         "arrival_date": sandbox.now() + 2 * _DAY_S,
-        "hosted_verification_url": f"{sandbox.settings.public_url}/microdeposits/{intent['id']}",
+        "hosted_verification_url": f"{sandbox.settings.public_url}/_hosted/microdeposits/{intent['id']}",
         "microdeposit_type": "descriptor_code",
     }
     return part(owner, type="verify_with_microdeposits", verify_with_microdeposits=verify)
