@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,9 +108,7 @@ class StripeSandbox:
         return self.api.pump(receive)
 
 
-def client_of(
-    api: SandboxApi, *, key: str = SECRET_KEY, retries: int = 0
-) -> stripe.StripeClient:
+def client_of(api: SandboxApi, *, key: str = SECRET_KEY, retries: int = 0) -> stripe.StripeClient:
     """The official SDK in front of an in-process sandbox."""
     return stripe.StripeClient(
         key,
@@ -162,19 +161,21 @@ class SandboxServer:
 def sandbox_server(
     settings: SandboxSettings | None = None, *, app: FastAPI | None = None
 ) -> Iterator[SandboxServer]:
-    """Serve a sandbox in a thread on a free port."""
-    served = app or create_sandbox(settings)
-    config = uvicorn.Config(
-        served, host=LOOPBACK, port=0, log_level="critical", access_log=False, lifespan="on"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="sandbox-server", daemon=True)
-    thread.start()
-    try:
-        eventually(lambda: server.started, deadline_s=20)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield SandboxServer(url=f"http://{LOOPBACK}:{port}", api=served.state.sandbox)
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
-        served.state.sandbox.close()
+    """Serve a sandbox in a thread on a free port; its own address is its public one."""
+    with socket.socket() as listening:
+        listening.bind((LOOPBACK, 0))
+        url = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
+        served = app or create_sandbox(replace(settings or SandboxSettings(), public_url=url))
+        config = uvicorn.Config(served, log_level="critical", access_log=False, lifespan="on")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(
+            target=server.run, args=([listening],), name="sandbox-server", daemon=True
+        )
+        thread.start()
+        try:
+            eventually(lambda: server.started, deadline_s=20)
+            yield SandboxServer(url=url, api=served.state.sandbox)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
+            served.state.sandbox.close()
