@@ -386,6 +386,15 @@ def _authorize(sandbox: Sandbox, reader: Json, card: Presented) -> Json:
     if kind == "refund_payment":
         return _refund(sandbox, reader, card)
     intent = sandbox.fetch("payment_intent", reader["action"][kind]["payment_intent"])
+    if intent["status"] not in ("requires_payment_method", "requires_confirmation"):
+        # Canceled, or paid another way, while the reader had it: the bank is not asked.
+        return _end(
+            sandbox,
+            reader,
+            "failed",
+            code="intent_invalid_state",
+            message=f"This PaymentIntent's status is {intent['status']}, so it cannot be charged.",
+        )
     _add_tip(sandbox, intent, card)
     card_present.charge(sandbox, intent, card, reader)
     if take_fault(sandbox, reader, ReaderFault.DROP_MID_AUTH):
