@@ -317,10 +317,6 @@ class ReaderDesk:
         if reader.is_driven_by_app:
             raise CloudReaderDrivenElsewhere(reader=reader.name, model=reader.model)
         self._leave_other_reader(caller, wish, reader)
-        if reader.held_by is not None:
-            raise CloudReaderHeld(
-                reader=reader.name, reader_id=reader.id, payment_id=reader.held_by
-            )
         begun = self._begin(caller, wish, reader)
         if begun.is_new:
             self.look(begun.attempt_id, mine=True)
