@@ -42,8 +42,8 @@ _UPDATE_S = 600
 _LATE_S = 60
 
 
-class _Route(APIRoute):
-    """Refusals of the sandbox as its API writes them."""
+class ControlRoute(APIRoute):
+    """Answers refusals as the API writes them."""
 
     # Any: FastAPI's own signature.
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -71,7 +71,9 @@ def _sandbox(request: Request) -> Sandbox:
 
 The = Annotated[Sandbox, Depends(_sandbox)]
 
-router = APIRouter(prefix="/_sandbox", route_class=_Route, dependencies=[Depends(_own_pages_only)])
+router = APIRouter(
+    prefix="/_sandbox", route_class=ControlRoute, dependencies=[Depends(_own_pages_only)]
+)
 
 
 class _Body(BaseModel):

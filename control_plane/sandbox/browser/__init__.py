@@ -26,6 +26,11 @@ def asset(name: str) -> Response:
     return page(_FILES[name], name.rpartition(".")[2])
 
 
+def text_of(name: str) -> str:
+    """The text of one of the files. Raises KeyError."""
+    return _FILES[name].decode()
+
+
 @router.get("/sandbox-stripe.js")
 def script() -> Response:
     """The script that a page loads where it would load Stripe's."""

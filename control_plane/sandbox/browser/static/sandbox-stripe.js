@@ -99,7 +99,7 @@
         title,
         listen: (message) => {
           if (message.type === "resize") frame.element.style.height = `${message.height}px`;
-          if (message.type === "done") finish(message);
+          if (message.type === "done") finish(message.closed ? null : message);
         },
       });
       frame.element.style.height = "24rem";
@@ -397,11 +397,11 @@
         return new Promise(() => {});
       }
       if (action.type !== "use_stripe_sdk") return found;
-      const query = new URLSearchParams({ client_secret: intent.client_secret });
-      const path = `_hosted/authenticate/${encodeURIComponent(intent.id)}?${query}`;
+      const query = new URLSearchParams({ client_secret: intent.client_secret, locale: language(this.locale) });
+      const path = `3ds/${encodeURIComponent(intent.id)}?${query}`;
       const said = await overlay(path, language(this.locale) === "fr" ? "Votre banque vous demande" : "Your bank asks you");
       if (said === null) {
-        await this.call(`v1/elements/authentications/${intent.id}`, { client_secret: intent.client_secret, outcome: "fail" }, name);
+        await this.call(`_hosted/authenticate/${intent.id}`, { client_secret: intent.client_secret, outcome: "fail" }, name);
       }
       const after = await this.retrieve(intent.client_secret);
       if (after.error) return after;
@@ -477,11 +477,10 @@
       const as = `${purpose}Intent`;
       const query = new URLSearchParams({
         client_secret: clientSecret,
-        key: this.key,
         details: JSON.stringify(params.payment_method_data.billing_details),
         locale: language(this.locale),
       });
-      await overlay(`_browser/bank?${query}`, language(this.locale) === "fr" ? "Choisissez votre compte" : "Choose your bank account");
+      await overlay(`_hosted/bank?${query}`, language(this.locale) === "fr" ? "Choisissez votre compte" : "Choose your bank account");
       return this.retrieve(clientSecret, as);
     }
 
@@ -497,7 +496,7 @@
       const kind = purpose === "payment" ? "payment_intents" : "setup_intents";
       const named = typeof method === "string" ? { payment_method: method } : {};
       const given = method && typeof method === "object" ? { payment_method_data: { type: "us_bank_account", ...method } } : {};
-      const accepted = { customer_acceptance: { type: "online", online: { infer_from_client: true } } };
+      const accepted = { customer_acceptance: { type: "online", online: { ip_address: "127.0.0.1", user_agent: navigator.userAgent } } };
       const body = { client_secret: clientSecret, mandate_data: accepted, ...named, ...given, ...rest };
       return this.call(`v1/${kind}/${idOf(clientSecret)}/confirm`, body, `${purpose}Intent`);
     }
