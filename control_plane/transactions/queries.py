@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, Row, Select, case, func, or_, select
 
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
+from control_plane.transactions.found_by import folded, payments_with
 from control_plane.transactions.models import (
+    SETTLEMENTS,
     TRANSACTIONS,
     Kind,
     Method,
@@ -22,6 +24,20 @@ from control_plane.transactions.models import (
 Found: TypeAlias = Row[*tuple[Any, ...]]
 
 _T: Final = TRANSACTIONS.c
+#: Figures that may have come after the row.
+_LATER: Final = frozenset(
+    {"fee_minor", "settlement_amount_minor", "settlement_currency", "settlement_rate"}
+)
+_ROWS: Final = select(
+    *(
+        func.coalesce(column, SETTLEMENTS.c[column.name]).label(column.name)
+        if column.name in _LATER
+        else column
+        for column in _T
+    )
+).select_from(
+    TRANSACTIONS.outerjoin(SETTLEMENTS, SETTLEMENTS.c.transaction_id == _T.id),
+)
 #: What money goes back by.
 _BACK: Final = (Kind.REFUND, Kind.REVERSAL, Kind.DISPUTE, Kind.FEE)
 
@@ -31,6 +47,10 @@ class TransactionFilter:
     """Which rows; None and empty leave a column alone. ``since`` is included, ``until`` is not."""
 
     text: str = ""
+    """An id, code or number exactly; a part of reference or note; the beginning of a merchant's own field."""
+    or_payments: Collection[str] = ()
+    or_customers: Collection[str] = ()
+    """What the text finds elsewhere, see ``virtual_terminal.search``; nothing without a text."""
     since: datetime | None = None
     until: datetime | None = None
     statuses: Collection[Status] = ()
@@ -43,6 +63,7 @@ class TransactionFilter:
     device_id: str | None = None
     customer_id: str | None = None
     session_id: str | None = None
+    payment_id: str | None = None
     currency: str | None = None
     amount_from: int | None = None
     """Minor units, included."""
@@ -60,8 +81,8 @@ class Total:
 
 
 def transactions_of(scope: Scope, wanted: TransactionFilter) -> Select[*tuple[Any, ...]]:
-    """Rows that a filter finds; order by (occurred_at, id)."""
-    return select(TRANSACTIONS).where(*_conditions(scope, wanted))
+    """Rows that a filter finds, with fees and settled amounts whenever they came; order by (occurred_at, id)."""
+    return _ROWS.where(*_conditions(scope, wanted))
 
 
 def transactions(
@@ -83,17 +104,14 @@ def transactions(
 
 def transaction(db: Transaction, scope: Scope, row_id: str) -> Found | None:
     """One row, if this scope may see it."""
-    return db.execute(
-        select(TRANSACTIONS).where(_T.id == row_id, *scope.conditions(TRANSACTIONS))
-    ).one_or_none()
+    return db.execute(_ROWS.where(_T.id == row_id, *scope.conditions(TRANSACTIONS))).one_or_none()
 
 
 def belonging_to(db: Transaction, scope: Scope, row: Found) -> Sequence[Found]:
     """The sale of a refund or reversal, or all that came after a sale: oldest first, without ``row`` itself."""
     sale_id = row.original_id or row.id
     return db.execute(
-        select(TRANSACTIONS)
-        .where(
+        _ROWS.where(
             or_(_T.id == sale_id, _T.original_id == sale_id),
             _T.id != row.id,
             *scope.conditions(TRANSACTIONS),
@@ -106,7 +124,7 @@ def belonging_to(db: Transaction, scope: Scope, row: Found) -> Sequence[Found]:
 def of_session(db: Transaction, scope: Scope, session_id: str) -> Found | None:
     """The ledger row of a tap session."""
     return db.execute(
-        select(TRANSACTIONS).where(
+        _ROWS.where(
             _T.source == "reader", _T.external_id == session_id, *scope.conditions(TRANSACTIONS)
         )
     ).one_or_none()
@@ -140,7 +158,7 @@ def moments_of(db: Transaction, scope: Scope, wanted: TransactionFilter) -> list
 def _conditions(scope: Scope, wanted: TransactionFilter) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = list(scope.conditions(TRANSACTIONS))
     if wanted.text:
-        conditions.append(_found_in_text(wanted.text.strip()))
+        conditions.append(_found_in_text(scope, wanted))
     if wanted.since is not None:
         conditions.append(_T.occurred_at >= wanted.since)
     if wanted.until is not None:
@@ -164,6 +182,7 @@ def _conditions(scope: Scope, wanted: TransactionFilter) -> list[ColumnElement[b
         (_T.device_id, wanted.device_id),
         (_T.customer_id, wanted.customer_id),
         (_T.session_id, wanted.session_id),
+        (_T.payment_id, wanted.payment_id),
         (_T.currency, wanted.currency),
         (_T.card_last4, wanted.last4),
     ):
@@ -172,14 +191,20 @@ def _conditions(scope: Scope, wanted: TransactionFilter) -> list[ColumnElement[b
     return conditions
 
 
-def _found_in_text(text: str) -> ColumnElement[bool]:
-    """Ids, codes and numbers exactly, words of the shop anywhere."""
+def _found_in_text(scope: Scope, wanted: TransactionFilter) -> ColumnElement[bool]:
+    """Ids, codes and numbers exactly, words of the shop anywhere, own fields by their beginning."""
+    text = wanted.text.strip()
     exact = (
-        _T.id, _T.session_id, _T.external_id, _T.reader_id, _T.authorization_code, _T.terminal_id,
-        _T.card_last4,
+        _T.id, _T.session_id, _T.payment_id, _T.external_id, _T.reader_id, _T.authorization_code,
+        _T.terminal_id, _T.card_last4,
     )  # fmt: skip
     alternatives = [column == text for column in exact]
     alternatives += [column.icontains(text, autoescape=True) for column in (_T.reference, _T.note)]
     if text.isdecimal() and len(text) < 16:
         alternatives += [_T.receipt_number == int(text), _T.trace_number == int(text)]
+    if folded(text):
+        alternatives.append(_T.payment_id.in_(payments_with(scope.merchant_id, text)))
+    for column, ids in ((_T.payment_id, wanted.or_payments), (_T.customer_id, wanted.or_customers)):
+        if ids:
+            alternatives.append(column.in_(sorted(ids)))
     return or_(*alternatives)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.audit.service import record
@@ -30,7 +35,7 @@ from control_plane.virtual_terminal.lifecycle import (
     AttemptState,
     PaymentState,
 )
-from control_plane.virtual_terminal.moves import GIVEN_UP, RELEASED
+from control_plane.virtual_terminal.moves import CHECK_CODES, GIVEN_UP, RELEASED
 from control_plane.virtual_terminal.office import Office
 from control_plane.virtual_terminal.processor import (
     AnswerUnknown,
@@ -45,7 +50,9 @@ from control_plane.virtual_terminal.timeline import MomentKind
 from control_plane.virtual_terminal.views import PaymentView
 from protocols.money import Money
 
-_CHECKS = {
+log = structlog.get_logger()
+
+_CHECKS: Final = {
     "address_check_failed": ("address_check", "the address"),
     "postal_code_check_failed": ("postal_code_check", "the postal code"),
     "cvc_check_failed": ("cvc_check", "the security code"),
@@ -74,7 +81,8 @@ def accept_checks(office: Office, caller: Caller, payment_id: str) -> PaymentVie
     caller.must(Permission.PAYMENT_CHARGE_CREATE)
     with office.writing() as db:
         payment = payment_of(db, caller, payment_id)
-        if payment.state is not PaymentState.AUTHORIZED or payment.capture_later:
+        held = _held_attempt(queries.attempt_rows(db, payment_id))
+        if payment.capture_later or held is None or held.code in CHECK_CODES:
             raise NoChecksToAccept(payment_id=payment.id, state=_word(payment))
         amount = Money(payment.authorized_minor, payment.currency)
         _record(db, caller, payment, AuditTag.PAYMENT_CHECKS_ACCEPT, amount)
@@ -95,8 +103,7 @@ def judge(office: Office, merchant_id: str, payment_id: str) -> None:
         payment = queries.lock_payment(db, merchant_id, payment_id)
         if payment is None or payment.state is not PaymentState.AUTHORIZED:
             return
-        attempts = queries.attempt_rows(db, payment_id)
-        attempt = next((one for one in attempts if one.state is AttemptState.AUTHORIZED), None)
+        attempt = _held_attempt(queries.attempt_rows(db, payment_id))
         if payment.capture_later or attempt is None or attempt.method is AttemptMethod.READER:
             # A reader's sale is captured by who drives the reader.
             return
@@ -110,22 +117,15 @@ def judge(office: Office, merchant_id: str, payment_id: str) -> None:
             _ask(db, payment, attempt, failed)
             return
         if verdict is CheckPolicy.BLOCK:
-            code = failed[0]
-            settle.set_attempt(
-                db, attempt.id, code=code, message=f"{_CHECKS[code][1].capitalize()} did not match."
-            )
-            timeline.add(
-                db,
-                merchant_id,
-                payment_id,
-                MomentKind.CHECKS_BLOCKED,
-                attempt_id=attempt.id,
-                facts=_checks_in(failed),
-            )
-    if verdict is CheckPolicy.BLOCK:
-        release(office, merchant_id, payment_id)
-    else:
-        _capture_by_itself(office, payment)
+            _note_blocked(db, payment, attempt, failed)
+    try:
+        if verdict is CheckPolicy.BLOCK:
+            release(office, merchant_id, payment_id)
+        else:
+            _capture_by_itself(office, payment)
+    except (ProcessorNotReached, ProcessorRefused, AnswerLost) as failure:
+        # It stays held, and the sweep comes back to it.
+        log.warning("held_money_not_decided", payment_id=payment_id, reason=failure.code)
 
 
 def increment(office: Office, caller: Caller, payment_id: str, amount_minor: int) -> PaymentView:
@@ -284,7 +284,7 @@ def _capture(office: Office, payment: Found, amount: Money) -> None:
         snapshot = processor.capture(
             payment.processor_id,
             amount_minor=amount.minor,
-            key=f"{payment.id}:capture:{amount.minor}",
+            key=f"{payment.id}:capture:{amount.minor}:{payment.version}",
         )
     except UnexpectedState:
         resolving.look(office, payment.merchant_id, payment.id)
@@ -307,7 +307,7 @@ def _capture_by_itself(office: Office, payment: Found) -> None:
     """After good checks. Nobody is there to hear of a failure: the money stays held, and the sweep tries again."""
     try:
         processor = office.processors.of(payment.merchant_id)
-        snapshot = processor.capture(payment.processor_id, key=f"{payment.id}:capture:all")
+        snapshot = processor.capture(payment.processor_id, key=f"{payment.id}:capture:all:{payment.version}")
     except (Declined, Refused, NotReached, AnswerUnknown):
         _settle_by_reading(office, payment)
         return
@@ -329,7 +329,7 @@ def _settle_by_reading(office: Office, payment: Found) -> ProcessorPayment | Non
 def _cancel_there(office: Office, payment: Found, reason: str) -> None:
     """Cancel the intent and settle what comes back. Raises ProcessorRefused, ProcessorNotReached, AnswerLost."""
     processor = office.processors.of(payment.merchant_id)
-    key = f"{payment.id}:cancel:{payment.processor_id}"
+    key = f"{payment.processor_id}:cancel:{payment.version}"
     try:
         snapshot = processor.cancel_payment(payment.processor_id, reason=reason, key=key)
     except UnexpectedState:
@@ -380,6 +380,26 @@ def _failed(settings: TillSettings, attempt: Found, verdict: CheckPolicy) -> lis
 
 def _checks_in(codes: list[str]) -> dict[str, str]:
     return {"checks": ", ".join(_CHECKS[code][1] for code in codes), "codes": " ".join(codes)}
+
+
+def _held_attempt(attempts: Sequence[Found]) -> Found | None:
+    return next((one for one in attempts if one.state is AttemptState.AUTHORIZED), None)
+
+
+def _note_blocked(db: Transaction, payment: Found, attempt: Found, failed: list[str]) -> None:
+    code = failed[0]
+    if attempt.code == code:
+        return
+    message = f"{_CHECKS[code][1].capitalize()} did not match."
+    settle.set_attempt(db, attempt.id, code=code, message=message)
+    timeline.add(
+        db,
+        payment.merchant_id,
+        payment.id,
+        MomentKind.CHECKS_BLOCKED,
+        attempt_id=attempt.id,
+        facts=_checks_in(failed),
+    )
 
 
 def _ask(db: Transaction, payment: Found, attempt: Found, failed: list[str]) -> None:

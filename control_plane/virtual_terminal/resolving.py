@@ -14,6 +14,7 @@ from sqlalchemy import select
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.db.unit_of_work import Transaction, context_of
+from control_plane.errors import DomainError
 from control_plane.virtual_terminal import capturing, links, queries, settle, timeline
 from control_plane.virtual_terminal.errors import NotConnected
 from control_plane.virtual_terminal.lifecycle import (
@@ -82,7 +83,13 @@ def settle_due(office: Office, *, limit: int = 50) -> int:
             .limit(limit)
         ).all()
     for row in due:
-        look(office, row.merchant_id, row.id)
+        try:
+            look(office, row.merchant_id, row.id)
+        except DomainError as failure:
+            # The others are looked at all the same.
+            log.warning("payment_not_settled", payment_id=row.id, reason=failure.code)
+            with office.writing() as db:
+                _look_later(db, row.merchant_id, row.id)
     return len(due)
 
 
