@@ -169,10 +169,17 @@ def prefer_method(db: Transaction, caller: Caller, method_id: str) -> None:
     )  # fmt: skip
 
 
-def method_of(db: Transaction, caller: Caller, method_id: str, *, lock: bool = False) -> Found:
-    """One saved method that the caller may see. Raises NotFound."""
+def method_of(
+    db: Transaction,
+    caller: Caller,
+    method_id: str,
+    *,
+    customer_id: str | None = None,
+    lock: bool = False,
+) -> Found:
+    """One saved method that the caller may see, of this customer if one is named. Raises NotFound."""
     row = queries.method(db, caller.scope, method_id, lock=lock)
-    if row is None:
+    if row is None or customer_id not in (None, row.customer_id):
         raise NotFound("saved method", method_id)
     return row
 

@@ -19,7 +19,17 @@ _SHORTEST_END: Final = 3
 _LONGEST_NUMBER: Final = 20
 #: Letters that Unicode does not take apart.
 _PLAIN: Final = str.maketrans(
-    {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i"}
+    {
+        "æ": "ae",
+        "œ": "oe",
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ħ": "h",
+        "\u0131": "i",
+    }
 )
 _CHUNK = re.compile(r"\S+")
 _WORD = re.compile(r"[^\W_]+")

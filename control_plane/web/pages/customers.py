@@ -288,8 +288,9 @@ def change_method(
 ) -> Response:
     """Make a method the usual one, or remove it."""
     steps = {"prefer": methods.prefer_method, "remove": methods.remove_method}
-    if step not in steps or methods.method_of(db, caller, method_id).customer_id != customer_id:
+    if step not in steps:
         raise NotFound("page", step)
+    methods.method_of(db, caller, method_id, customer_id=customer_id)
     try:
         with db.begin_nested():
             steps[step](db, caller, method_id)
