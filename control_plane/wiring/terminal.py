@@ -6,8 +6,10 @@ from control_plane.jobs.stripe_readers import ReaderWatch
 from control_plane.parts import Parts, ProcessRole
 from control_plane.virtual_terminal.accounts import Accounts
 from control_plane.virtual_terminal.cloud_readers import ReaderFleet
+from control_plane.virtual_terminal.importing import Importer
 from control_plane.virtual_terminal.inbox import Inbox
 from control_plane.virtual_terminal.office import Office
+from control_plane.virtual_terminal.pairing import Phones
 from control_plane.virtual_terminal.processor import Processors
 from control_plane.virtual_terminal.reader_desk import ReaderDesk
 
@@ -27,6 +29,8 @@ def wire(parts: Parts) -> None:
     parts.provide(Accounts, accounts)
     parts.provide(ReaderFleet, fleet)
     parts.provide(ReaderDesk, desk)
+    parts.provide(Phones, Phones(office, desk))
+    parts.provide(Importer, Importer(office))
     parts.provide(
         Inbox,
         Inbox(parts.database, processors, accounts, parts.clock, hear_reader=hear_reader),
