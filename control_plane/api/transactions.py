@@ -35,6 +35,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "device_id": "dev-06f3k8a1b2c3d4e5f6g7h8j9k0",
     "reader_id": "rd_06f3k8a1b2c3d4e5f6g7h8j9k0",
     "session_id": "ts_06f3k8m2r4s6t8v0w2x4y6z8a0",
+    "payment_id": None,
     "cashier_id": "usr_06f3a0b1c2d3e4f5g6h7j8k9m0",
     "customer_id": None,
     "kind": "sale",
@@ -81,6 +82,7 @@ class TransactionOut(BaseModel):
     device_id: str | None
     reader_id: str | None
     session_id: str | None
+    payment_id: Annotated[str | None, Field(description="Its payment, when a processor took it.")]
     cashier_id: str | None
     customer_id: str | None
     kind: Kind
