@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
@@ -101,6 +101,13 @@ def link_of(office: Office, caller: Caller, payment_id: str) -> LinkView | None:
         if attempt is None or attempt.method is not AttemptMethod.LINK or not attempt.state.is_open:
             return None
         return _view(db, office.keyring, caller.scope, payment_id, attempt.id)
+
+
+def note_sent(db: Transaction, scope: Scope, payment_id: str, address: str) -> None:
+    """Keep to whom the open link of a payment was sent last; nothing when there is none."""
+    attempt = queries.payment(db, scope, payment_id).attempt
+    if attempt is not None and attempt.method is AttemptMethod.LINK and attempt.state.is_open:
+        db.execute(update(ATTEMPTS).where(ATTEMPTS.c.id == attempt.id).values(link_sent_to=address))
 
 
 def open_link(office: Office, token: str) -> OpenedLink:

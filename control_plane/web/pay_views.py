@@ -275,6 +275,8 @@ class PaymentPanel:
     can_capture: bool = False
     notice: str = ""
     """Why what was asked a moment ago was not done."""
+    done: str = ""
+    """What was done a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,6 @@ PAYMENT: Final[dict[str, Word]] = {
     "declined": Word(N_("Declined"), "cross", "bad"),
     "failed": Word(N_("Not taken"), "alert", "bad"),
     "link": Word(N_("Waiting for the payer"), "send", "wait"),
-    "expired_link": Word(N_("The link expired"), "clock", "off"),
 }
 
 CALLS: Final[dict[str, Call]] = {
@@ -152,8 +151,6 @@ ATTEMPT: Final[dict[str, Word]] = {
     _A.CANCELED: Word(N_("Given up"), "stop", "off"),
     _A.UNKNOWN: Word(N_("Not known yet"), "question", "warn"),
 }
-#: Why an attempt ended, where the code is ours.
-DUPLICATE: Final = N_("%(amount)s was charged %(ago)s. Charge again?")
 
 
 @dataclass(frozen=True, slots=True)

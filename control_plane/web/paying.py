@@ -105,7 +105,7 @@ def panel(visit: Visit, payment: PaymentView, around: Around) -> PaymentPanel:
         tip=Money(payment.tip_minor, payment.currency) if payment.tip_minor else None,
         method=last.method.value if last else "",
         moto=bool(last and last.moto),
-        card=_card(payment, last),
+        card=card_of(payment),
         authorization_code=(last.authorization_code or "") if last else "",
         reason=reason,
         advice=advice,
@@ -154,6 +154,15 @@ def face_of(payment: PaymentView) -> str:
             return payment.state.value
 
 
+def card_of(payment: PaymentView) -> str:
+    """`Visa •••• 4242`: what was paid with, or what the last attempt was typed with."""
+    last = payment.attempt
+    shown = present.card(payment.card_brand, payment.card_last4)
+    if shown or last is None:
+        return shown
+    return present.card(last.card_brand or last.hint_brand, last.card_last4 or last.hint_last4)
+
+
 def lines_of(payment: PaymentView) -> list[BillLine]:
     """What is paid for."""
     return [_line(one, payment.currency) for one in payment.items]
@@ -163,13 +172,6 @@ def _reason(visit: Visit, last: AttemptView | None) -> tuple[str, str]:
     if last is None:
         return "", ""
     return explain(last.code).in_language(visit.language)
-
-
-def _card(payment: PaymentView, last: AttemptView | None) -> str:
-    shown = present.card(payment.card_brand, payment.card_last4)
-    if shown or last is None:
-        return shown
-    return present.card(last.card_brand or last.hint_brand, last.card_last4 or last.hint_last4)
 
 
 def _checks(last: AttemptView | None) -> list[CheckRow]:

@@ -49,7 +49,9 @@ class PaySite:
         """Method and state of all attempts, the first first."""
         with self.site.parts.database.reading_connection() as db:
             rows = db.execute(
-                select(ATTEMPTS.c.method, ATTEMPTS.c.state).order_by(ATTEMPTS.c.id)
+                select(ATTEMPTS.c.method, ATTEMPTS.c.state).order_by(
+                    ATTEMPTS.c.payment_id, ATTEMPTS.c.number
+                )
             ).all()
         return [(row.method.value, row.state.value) for row in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -42,11 +43,9 @@ async def show(request: Request, parts: App, token: str) -> Response:
 async def confirmed(request: Request, parts: App, token: str) -> Response:
     """The payer has confirmed with the provider: look what came of it."""
     refuse_other_sites(request)
-    try:
+    # Where there is none, the page says so.
+    with suppress(LinkGone):
         await apart(parts.get(Desk).after_link, token)
-    except LinkGone:
-        # The page says so.
-        pass
     return RedirectResponse(f"/pay/{token}", 303)
 
 

@@ -6,6 +6,7 @@ Routes that talk to the processor run in a thread that may wait, and hold no tra
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -23,22 +24,28 @@ from control_plane.errors import DomainError, NotFound
 from control_plane.http.dependencies import App
 from control_plane.http.security import requires
 from control_plane.http.threads import apart
+from control_plane.mail import mail_queue
 from control_plane.parts import Parts
 from control_plane.payments import queries as sessions
+from control_plane.payments import sessions as tap_sessions
+from control_plane.payments.errors import AnswerLost, SessionDecided
 from control_plane.payments.timeline import session_topic
+from control_plane.receipts import service as receipts
 from control_plane.till import queries as tills
 from control_plane.till.values import Channel
 from control_plane.transactions import queries as ledger
-from control_plane.virtual_terminal import queries
+from control_plane.virtual_terminal import links, queries
 from control_plane.virtual_terminal.desk import Desk
 from control_plane.virtual_terminal.errors import FieldsRefused, PossibleDuplicate
 from control_plane.virtual_terminal.lifecycle import PaymentState
+from control_plane.virtual_terminal.reader_desk import CloudReaderWish, ReaderDesk
 from control_plane.virtual_terminal.timeline import payment_topic, payments_topic
 from control_plane.virtual_terminal.views import PaymentView
 from control_plane.virtual_terminal.wishes import Again, ChargeWish, LinkWish, Order, ReaderWish
 from control_plane.web import forms, paying, present
 from control_plane.web.forms import Asked, Filled, filled, policy_of
 from control_plane.web.i18n import N_
+from control_plane.web.link_mail import link_mail
 from control_plane.web.pages.pos import READER_COOKIE, recent_sales, remember_reader
 from control_plane.web.pay_views import MethodPanel, PaymentPanel
 from control_plane.web.paying import Around
@@ -46,6 +53,7 @@ from control_plane.web.streams import follow
 from control_plane.web.views import Receipt, SessionPanel
 from control_plane.web.visits import Site, Visit, site_of
 from protocols.ids import new_id
+from protocols.money import Money
 
 router = APIRouter()
 
@@ -120,9 +128,10 @@ async def show(
     rest: str,
     way: Annotated[str, Query(alias="try", max_length=20)] = "",
     moto: bool = False,
+    said: Annotated[str, Query(max_length=10)] = "",
 ) -> Response:
     """A payment, under way or decided: a closed tab comes back to it."""
-    return await apart(_page, request, caller, parts, f"pay_{rest}", way=way, moto=moto)
+    return await apart(_page, request, caller, parts, f"pay_{rest}", way=way, moto=moto, said=said)
 
 
 @router.post("/pos/pay_{rest}/action")
@@ -153,6 +162,32 @@ async def check_deposits(
     return await apart(_do, request, caller, parts, f"pay_{rest}", verb)
 
 
+@router.post("/pos/pay_{rest}/send")
+async def send_link(
+    request: Request,
+    caller: Charging,
+    parts: App,
+    rest: str,
+    send_to: Annotated[str, Form(max_length=254)] = "",
+) -> Response:
+    """Send the link to its payer, once more if need be."""
+    verb = partial(_mail_link, request, parts, address=send_to)
+    return await apart(_do, request, caller, parts, f"pay_{rest}", verb)
+
+
+@router.post("/pos/pay_{rest}/receipt")
+async def send_receipt(
+    request: Request,
+    caller: Charging,
+    parts: App,
+    rest: str,
+    to: Annotated[str, Form(max_length=254)] = "",
+) -> Response:
+    """Send the receipt by e-mail."""
+    verb = partial(_mail_receipt, parts, address=to)
+    return await apart(_do, request, caller, parts, f"pay_{rest}", verb, said="sent")
+
+
 @router.post("/pos/pay_{rest}/accept")
 async def accept(request: Request, caller: Managing, parts: App, rest: str) -> Response:
     """Take the money although a check failed."""
@@ -171,7 +206,7 @@ async def act(request: Request, caller: Charging, parts: App, rest: str, verb: s
     desk = parts.get(Desk)
     verbs: dict[str, Callable[[Caller, str], object]] = {
         "cancel": desk.cancel,
-        "stop": desk.give_up_attempt,
+        "stop": partial(_stop, parts),
         "give-up": desk.give_up_attempt,
         "resolve": desk.resolve,
         "after-action": desk.after_action,
@@ -190,15 +225,17 @@ def _begin(request: Request, caller: Caller, parts: Parts, wish: Filled) -> Resp
         visit = site.visit(db, request, caller)
         order, problems = forms.order_of(db, visit, wish)
         life = tills.settings_of(db, caller.merchant_id).link_life
+        is_cloud = forms.is_cloud_reader(db, visit, wish.reader)
     problems |= _missing(visit, wish)
     if order is None or problems:
         return _refuse(request, parts, visit, wish, problems)
     try:
-        payment_id = _charge(parts, caller, wish, order, life=life)
+        payment_id = _charge(parts, caller, wish, order, life=life, is_cloud=is_cloud)
     except PossibleDuplicate as possible:
         return _ask(request, parts, visit, wish, possible)
     except DomainError as refused:
         return _refuse(request, parts, visit, wish, _problems(visit, refused), refused.status)
+    _send_at_once(request, parts, caller, wish, payment_id)
     return _go(request, payment_id, wish)
 
 
@@ -210,21 +247,29 @@ def _try_again(
         visit = site.visit(db, request, caller)
         queries.payment(db, caller.scope, payment_id)
         life = tills.settings_of(db, caller.merchant_id).link_life
+        is_cloud = forms.is_cloud_reader(db, visit, wish.reader)
     problems = _missing(visit, wish)
     problems |= {name: visit.say(forms.LOOKS_LIKE_A_CARD) for name in wish.card_numbers()}
     if problems:
         return _answer(request, problems=problems, back=f"/pos/{payment_id}")
     again = Again(payment_id=payment_id, form_key=wish.key or None)
     try:
-        _charge(parts, caller, wish, again, life=life)
+        _charge(parts, caller, wish, again, life=life, is_cloud=is_cloud)
     except DomainError as refused:
         found = _problems(visit, refused)
         return _answer(request, problems=found, back=f"/pos/{payment_id}", status=refused.status)
+    _send_at_once(request, parts, caller, wish, payment_id)
     return _go(request, payment_id, wish)
 
 
 def _charge(
-    parts: Parts, caller: Caller, wish: Filled, order: Order | Again, *, life: timedelta
+    parts: Parts,
+    caller: Caller,
+    wish: Filled,
+    order: Order | Again,
+    *,
+    life: timedelta,
+    is_cloud: bool,
 ) -> str:
     """The id of the payment, whatever became of it."""
     desk = parts.get(Desk)
@@ -235,6 +280,9 @@ def _charge(
             )
             return link.payment.id
         case Channel.READER:
+            if is_cloud:
+                theirs = CloudReaderWish(order=order, reader_id=wish.reader)
+                return parts.get(ReaderDesk).start(caller, theirs).id
             return desk.start_on_reader(caller, ReaderWish(order=order, reader_id=wish.reader)).id
         case _:
             charge = ChargeWish(
@@ -253,12 +301,66 @@ def _charge(
             return desk.charge(caller, charge).id
 
 
+def _send_at_once(
+    request: Request, parts: Parts, caller: Caller, wish: Filled, payment_id: str
+) -> None:
+    """A link whose payer has an address; when it cannot be sent, the link is there all the same."""
+    if wish.channel is Channel.LINK and wish.send_to:
+        with suppress(DomainError):
+            _mail_link(request, parts, caller, payment_id, address=wish.send_to)
+
+
+def _stop(parts: Parts, caller: Caller, payment_id: str) -> object:
+    """Stop the reader that has the payment; what it then says is the truth, whoever was quicker."""
+    with parts.database.reading() as db:
+        last = queries.payment(db, caller.scope, payment_id).attempt
+    if last is None:
+        return None
+    if last.cloud_reader_id is not None:
+        return parts.get(ReaderDesk).cancel(caller, payment_id)
+    if last.session_id is None:
+        return parts.get(Desk).give_up_attempt(caller, payment_id)
+    with parts.database.transaction() as db, suppress(SessionDecided, AnswerLost):
+        tap_sessions.cancel_session(db, caller, last.session_id)
+    return None
+
+
+def _mail_link(
+    request: Request, parts: Parts, caller: Caller, payment_id: str, *, address: str
+) -> None:
+    link = parts.get(Desk).link_of(caller, payment_id)
+    if link is None:
+        return
+    site = site_of(request)
+    with parts.database.reading() as db:
+        visit = site.visit(db, request, caller)
+    message = link_mail(site, visit, link, address, base_url=parts.settings.base_url)
+    # The same minute is the same wish: two clicks are one mail.
+    key = f"link {link.attempt_id} {message.to} {visit.now:%Y%m%d%H%M}"
+    with parts.database.connection() as db:
+        links.note_sent(db, caller.scope, payment_id, message.to)
+        mail_queue.queue_mail(
+            db, caller.merchant_id, message, kind="payment_link", dedupe_key=key[:200],
+            related_id=payment_id,
+        )  # fmt: skip
+
+
+def _mail_receipt(parts: Parts, caller: Caller, payment_id: str, *, address: str) -> None:
+    with parts.database.reading() as db:
+        prepared = receipts.prepare_mail(db, caller.scope, payment_id, address)
+    key = f"{parts.clock.now():%Y%m%d%H%M}"
+    with parts.database.connection() as db:
+        receipts.send_receipt(db, caller.merchant_id, caller.actor, prepared, key=key)
+
+
 def _do(
     request: Request,
     caller: Caller,
     parts: Parts,
     payment_id: str,
     verb: Callable[[Caller, str], object],
+    *,
+    said: str = "",
 ) -> Response:
     """Do one thing to a payment, then show what is true; a refusal is said above it."""
     try:
@@ -267,7 +369,7 @@ def _do(
         if refused.status in {403, 404}:
             raise
         return _page(request, caller, parts, payment_id, refused=refused)
-    return RedirectResponse(f"/pos/{payment_id}", 303)
+    return RedirectResponse(f"/pos/{payment_id}" + (f"?said={said}" if said else ""), 303)
 
 
 # --- showing it ----------------------------------------------------------------------------------------------------
@@ -281,10 +383,13 @@ def _page(
     *,
     way: str = "",
     moto: bool = False,
+    said: str = "",
     refused: DomainError | None = None,
 ) -> Response:
     site = site_of(request)
     visit, panel = _read(parts, request, caller, payment_id, refused=refused)
+    if said == "sent":
+        panel = replace(panel, done=visit.say(N_("The receipt is on its way.")))
     form = None
     with parts.database.reading() as db:
         if way and panel.offers:
@@ -457,10 +562,36 @@ def _go(request: Request, payment_id: str, wish: Filled) -> Response:
 def _ask(
     request: Request, parts: Parts, visit: Visit, wish: Filled, possible: PossibleDuplicate
 ) -> Response:
-    text, other = visit.explain(possible), str(possible.facts.get("other", ""))
+    other = str(possible.facts.get("other", ""))
+    with parts.database.reading() as db:
+        text, href = _earlier(db, visit, other, possible)
     if _wants_json(request):
-        return JSONResponse({"duplicate": {"text": text, "href": f"/pos/{other}"}}, 409)
+        return JSONResponse({"duplicate": {"text": text, "href": href}}, 409)
     return _refuse(request, parts, visit, wish, {"form": text}, 409)
+
+
+def _earlier(
+    db: Transaction, visit: Visit, other: str, possible: PossibleDuplicate
+) -> tuple[str, str]:
+    """What was charged before, in words, and where it is."""
+    if not other.startswith("pay_"):
+        minutes = possible.facts.get("minutes", 0)
+        ago = timedelta(minutes=minutes if isinstance(minutes, int) else 0)
+        known = possible.facts.get("amount")
+        amount = visit.formats.money(known) if isinstance(known, Money) else ""
+        said = visit.say(
+            N_("%(amount)s was taken on a reader %(ago)s."),
+            amount=amount, ago=visit.formats.ago(visit.now - ago, visit.now),
+        )  # fmt: skip
+        return said, f"/transactions/{other}"
+    earlier = queries.payment(db, visit.caller.scope, other)
+    ago_text = visit.formats.ago(earlier.created_at, visit.now)
+    amount, card = visit.formats.money(earlier.amount), paying.card_of(earlier)
+    if card:
+        text = N_("%(amount)s was charged to %(card)s %(ago)s.")
+        return visit.say(text, amount=amount, card=card, ago=ago_text), f"/pos/{other}"
+    text = N_("%(amount)s was charged %(ago)s.")
+    return visit.say(text, amount=amount, ago=ago_text), f"/pos/{other}"
 
 
 def _refuse(
