@@ -1,4 +1,4 @@
-"""Pages that Stripe hosts: the bank's 3-D Secure challenge, the choice of a bank account, test deposits, receipts.
+"""Pages that Stripe hosts: Checkout, the bank's 3-D Secure challenge, the choice of a bank account, receipts.
 
 Whoever has an intent's client secret may use its pages; a receipt's address is a secret by itself.
 """
@@ -12,9 +12,9 @@ from typing import Annotated
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
-from control_plane.sandbox import money, payment_flow, payment_methods
+from control_plane.sandbox import checkout, money, payment_flow, payment_methods
 from control_plane.sandbox.browser import text_of
 from control_plane.sandbox.browser.pages import page
 from control_plane.sandbox.control import ControlRoute, The
@@ -53,6 +53,17 @@ _WORDS = {
         "date": "Date",
         "method": "Paid with",
         "number": "Payment",
+        "checkout_title": "Pay {shop}",
+        "email": "E-mail",
+        "pay": "Pay {amount}",
+        "save": "Save",
+        "optional": "optional",
+        "thanks_title": "Thank you",
+        "thanks_text": "{shop} has your payment. You can close this page.",
+        "over_title": "This page takes no more payments",
+        "over_text": "Ask {shop} for a new link.",
+        "mandate_title": "Mandate",
+        "mandate_text": "{shop} may debit the account under the reference {reference}.",
         "terms_title": "Terms of Tap to Pay",
         "terms_text": "The terms are accepted in the sandbox at once. You can close this page.",
     },
@@ -82,6 +93,17 @@ _WORDS = {
         "date": "Date",
         "method": "Payé par",
         "number": "Paiement",
+        "checkout_title": "Payer {shop}",
+        "email": "E-mail",
+        "pay": "Payer {amount}",
+        "save": "Enregistrer",
+        "optional": "facultatif",
+        "thanks_title": "Merci",
+        "thanks_text": "{shop} a reçu votre paiement. Vous pouvez fermer cette page.",
+        "over_title": "Cette page ne prend plus de paiement",
+        "over_text": "Demandez un nouveau lien à {shop}.",
+        "mandate_title": "Mandat",
+        "mandate_text": "{shop} peut débiter le compte sous la référence {reference}.",
         "terms_title": "Conditions de Tap to Pay",
         "terms_text": "Dans le bac à sable, les conditions sont acceptées aussitôt. Vous pouvez fermer cette page.",
     },
@@ -91,7 +113,7 @@ _WORDS = {
 # --- 3-D Secure ---
 
 
-@router.get("/3ds/{intent}")
+@router.get("/_hosted/authenticate/{intent}")
 def challenge(
     intent: str, client_secret: str, request: Request, sandbox: The, locale: str = ""
 ) -> Response:
@@ -184,7 +206,7 @@ def collect_bank(
         return {"next": None}
 
 
-@router.get("/microdeposits/{intent}")
+@router.get("/_hosted/microdeposits/{intent}")
 def microdeposits(intent: str, request: Request, sandbox: The, locale: str = "") -> Response:
     """Where the customer says what arrived; the address is the customer's secret, as Stripe's is."""
     found = _any_intent(sandbox, intent)
@@ -197,10 +219,154 @@ def microdeposits(intent: str, request: Request, sandbox: The, locale: str = "")
     )
 
 
-# --- receipts and terms ---
+# --- Checkout ---
 
 
-@router.get("/receipts/{charge}")
+@router.get("/_hosted/links/{link}")
+def link_page(link: str, request: Request, sandbox: The) -> Response:
+    """Each visitor of a payment link gets a session of his own."""
+    with sandbox.transaction():
+        try:
+            session = checkout.session_of_link(sandbox, link)
+        except ApiError as refusal:
+            return _over(sandbox, request, "", str(refusal))
+    return RedirectResponse(f"/_hosted/checkout/{session['id']}", 303)
+
+
+@router.get("/_hosted/checkout/{session}")
+def checkout_page(session: str, request: Request, sandbox: The, locale: str = "") -> Response:
+    """Where the customer pays; also the address that the bank's own page leads back to."""
+    with sandbox.transaction():
+        found = sandbox.fetch("checkout.session", session)
+        if found["status"] == "open" and (found["payment_intent"] or found["setup_intent"]):
+            try:
+                found = checkout.finish_session(sandbox, session)
+            except ApiError:
+                # A decline is shown by another try: the page is still there.
+                found = sandbox.fetch("checkout.session", session)
+    language = _language(request, locale)
+    words = _WORDS[language]
+    shop = sandbox.settings.business_name
+    if found["status"] == "complete":
+        return _show(
+            "message.html",
+            language,
+            title=words["thanks_title"],
+            text=_thanks(sandbox, found, language),
+        )
+    if found["status"] == "expired":
+        return _over(sandbox, request, locale)
+    rows = "".join(
+        f"<tr><th scope=row>{escape(one['description'])} × {one['quantity']}</th>"
+        f"<td>{escape(_spoken(one['amount_total'], one))}</td></tr>"
+        for one in found["_items"]
+    )
+    amount = _spoken(found["amount_total"], found)
+    return _show(
+        "checkout.html",
+        language,
+        raw={"rows": rows, "fields": "".join(_field(one, words) for one in found["custom_fields"])},
+        title=words["checkout_title"].format(shop=shop),
+        submit=words["pay"].format(amount=amount) if found["mode"] == "payment" else words["save"],
+        amount=amount,
+        session=session,
+        mode=found["mode"],
+        key=_page_key(sandbox),
+        minor=str(found["amount_total"] or 0),
+        currency=found["currency"] or "usd",
+        types=" ".join(found["payment_method_types"]),
+        known_email=found["customer_email"] or "",
+    )
+
+
+@router.post("/_hosted/checkout/{session}/pay")
+async def pay_checkout(session: str, request: Request, sandbox: The) -> Json:
+    """Pay with what was typed: answers where to go, or the client secret of an intent that the bank wants to see."""
+    form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    fields = {
+        name.removeprefix("custom "): value
+        for name, value in form.items()
+        if name.startswith("custom ") and value
+    }
+    refusal: ApiError | None = None
+    with sandbox.transaction():
+        try:
+            checkout.pay_session(
+                sandbox,
+                session,
+                confirmation_token=form["confirmation_token"],
+                email=form.get("email"),
+                custom_fields=fields,
+            )
+        except ApiError as declined:
+            if not declined.keeps:
+                raise
+            refusal = declined
+    if refusal is not None:
+        raise refusal
+    return _onward(sandbox, sandbox.fetch("checkout.session", session))
+
+
+@router.post("/_hosted/checkout/{session}/finish")
+def finish_checkout(session: str, sandbox: The) -> Json:
+    """After the bank's challenge."""
+    with sandbox.transaction():
+        return _onward(sandbox, checkout.finish_session(sandbox, session))
+
+
+def _onward(sandbox: Sandbox, session: Json) -> Json:
+    if session["status"] == "complete":
+        success = (session["success_url"] or "").replace("{CHECKOUT_SESSION_ID}", session["id"])
+        return {"next": success or f"/_hosted/checkout/{session['id']}"}
+    intent = _any_intent(sandbox, session["payment_intent"] or session["setup_intent"])
+    return {"next": None, "client_secret": intent["client_secret"]}
+
+
+def _thanks(sandbox: Sandbox, session: Json, language: str) -> str:
+    link = sandbox.store.get(session["payment_link"] or "")
+    confirmation = (link or {}).get("after_completion", {}).get("hosted_confirmation") or {}
+    own = confirmation.get("custom_message")
+    return own or _WORDS[language]["thanks_text"].format(shop=sandbox.settings.business_name)
+
+
+def _over(sandbox: Sandbox, request: Request, locale: str, why: str = "") -> Response:
+    language = _language(request, locale)
+    words = _WORDS[language]
+    text = why or words["over_text"].format(shop=sandbox.settings.business_name)
+    return _show("message.html", language, title=words["over_title"], text=text)
+
+
+def _field(field: Json, words: dict[str, str]) -> str:
+    """A field of the merchant's own: text, numeric or dropdown."""
+    name = escape(f"custom {field['key']}")
+    label = escape(field["label"]["custom"] or field["key"])
+    needed = "" if field["optional"] else " required"
+    note = f" ({words['optional']})" if field["optional"] else ""
+    if field["type"] == "dropdown":
+        options = "".join(
+            f'<option value="{escape(one["value"])}">{escape(one["label"])}</option>'
+            for one in field["dropdown"]["options"]
+        )
+        box = f'<select id="{name}" name="{name}"{needed}>{options}</select>'
+    else:
+        mode = ' inputmode="numeric"' if field["type"] == "numeric" else ""
+        box = f'<input id="{name}" name="{name}"{needed}{mode} />'
+    return f'<label for="{name}">{label}{note}</label>{box}'
+
+
+# --- receipts, mandates and terms ---
+
+
+@router.get("/_hosted/mandates/{reference}")
+def mandate(reference: str, request: Request, sandbox: The, locale: str = "") -> Response:
+    """What a debit's mandate says."""
+    language = _language(request, locale)
+    words = _WORDS[language]
+    text = words["mandate_text"].format(shop=sandbox.settings.business_name, reference=reference)
+    return _show("message.html", language, title=words["mandate_title"], text=text)
+
+
+@router.get("/_hosted/receipts/{charge}")
 def receipt(charge: str, request: Request, sandbox: The, locale: str = "") -> Response:
     """What ``receipt_url`` shows."""
     found = sandbox.fetch("charge", charge)
@@ -238,7 +404,9 @@ def receipt(charge: str, request: Request, sandbox: The, locale: str = "") -> Re
 def onboarding(link: str, request: Request, locale: str = "") -> Response:
     """Apple's terms, where an administrator accepts them."""
     del link
-    return _show("terms.html", _language(request, locale))
+    language = _language(request, locale)
+    words = _WORDS[language]
+    return _show("message.html", language, title=words["terms_title"], text=words["terms_text"])
 
 
 # --- parts ---

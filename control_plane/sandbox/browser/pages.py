@@ -12,7 +12,7 @@ _LOOPBACK = " ".join(
 #: Nothing inline, nothing from elsewhere, framed by pages of this machine only.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    f"form-action 'self'; base-uri 'none'; frame-ancestors 'self' {_LOOPBACK}"
+    f"frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self' {_LOOPBACK}"
 )
 _TYPES = {
     "css": "text/css; charset=utf-8",

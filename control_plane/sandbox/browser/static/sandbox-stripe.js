@@ -398,7 +398,7 @@
       }
       if (action.type !== "use_stripe_sdk") return found;
       const query = new URLSearchParams({ client_secret: intent.client_secret, locale: language(this.locale) });
-      const path = `3ds/${encodeURIComponent(intent.id)}?${query}`;
+      const path = `_hosted/authenticate/${encodeURIComponent(intent.id)}?${query}`;
       const said = await overlay(path, language(this.locale) === "fr" ? "Votre banque vous demande" : "Your bank asks you");
       if (said === null) {
         await this.call(`_hosted/authenticate/${intent.id}`, { client_secret: intent.client_secret, outcome: "fail" }, name);
