@@ -262,6 +262,9 @@ def refuse_unless_open(payment: Found, attempts: Any) -> None:
             raise PaymentUnknown(payment_id=payment.id, amount=amount)
         case PaymentState.IN_PROGRESS:
             raise AttemptRunning(payment_id=payment.id)
+        case PaymentState.AUTHORIZED if not payment.capture_later and not payment.explanation:
+            # About to be captured.
+            raise AttemptRunning(payment_id=payment.id)
         case _:
             raise PaymentNotOpen(payment_id=payment.id, state=payment.state.value.replace("_", " "))
 

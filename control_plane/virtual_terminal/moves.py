@@ -49,6 +49,10 @@ _A = AttemptState
 _WAITING: Final = frozenset({_P.IN_PROGRESS, _P.REQUIRES_ACTION, _P.UNKNOWN})
 
 
+#: Without money.
+ENDED_ATTEMPTS: Final = frozenset({_A.DECLINED, _A.FAILED, _A.CANCELED})
+
+
 def _table(
     states: type[S], moves: dict[Evidence, tuple[S, Collection[S]]]
 ) -> dict[Evidence, dict[S, S]]:
@@ -146,10 +150,9 @@ def evidence_of(snapshot: ProcessorPayment, attempts: Sequence[Any], target: Any
 def _is_over(snapshot: ProcessorPayment, target: Any) -> bool:
     """Whether the charge is of an attempt that ended: an old view of it."""
     charge = snapshot.charge
-    return charge is not None and target.charge_id == charge.id and target.state in _ENDED
+    return charge is not None and target.charge_id == charge.id and target.state in ENDED_ATTEMPTS
 
 
-_ENDED: Final = frozenset({_A.DECLINED, _A.FAILED, _A.CANCELED})
 
 
 def _is_news(
@@ -167,7 +170,7 @@ def _is_news(
     return all(
         one.charge_id is not None or one.code != refusal.code
         for one in attempts
-        if one.state in _ENDED
+        if one.state in ENDED_ATTEMPTS
     )
 
 

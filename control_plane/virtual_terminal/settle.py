@@ -41,6 +41,7 @@ from control_plane.virtual_terminal.lifecycle import (
 from control_plane.virtual_terminal.looks import WARN_BEFORE, next_look
 from control_plane.virtual_terminal.models import ATTEMPTS, DISPUTES, PAYMENTS, REFUNDS
 from control_plane.virtual_terminal.moves import (
+    ENDED_ATTEMPTS,
     Evidence,
     attempt_state_after,
     charge_of,
@@ -598,7 +599,7 @@ def _tell(
         _tell_saved_method(db, payment.merchant_id, attempt, refusal)
     if before is PaymentState.UNKNOWN and after is not before:
         add(MomentKind.FOUND_OUT)
-    if after in _MONEY and attempt.ended_at is not None and after is not before:
+    if after in _MONEY and attempt.state in ENDED_ATTEMPTS and after is not before:
         add(MomentKind.LATE_ANSWER)
     if after is not before:
         if kind := _TOLD.get(after):
