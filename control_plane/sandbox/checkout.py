@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import stripe
 from stripe import checkout
 from stripe.params import (
@@ -457,17 +459,13 @@ def _items(sandbox: Sandbox, given: list[Json]) -> list[Json]:
     return items
 
 
-def _custom_field(owner: type[stripe.StripeObject], given: Json) -> Json:
+# Any: the two classes of the SDK that have custom fields.
+def _custom_field(owner: Any, given: Json) -> Json:
     kind = given["type"]
-    return part(
-        owner,
-        **{
-            **given,
-            "label": {"custom": None, "type": "custom", **given["label"]},
-            "optional": given.get("optional", False),
-            kind: {"value": None, "default_value": None, **(given.get(kind) or {})},
-        },
-    )
+    details = part(owner._inner_class_types[kind], **(given.get(kind) or {}))  # noqa: SLF001
+    label = {"custom": None, "type": "custom", **given["label"]}
+    optional = given.get("optional", False)
+    return part(owner, key=given["key"], type=kind, label=label, optional=optional, **{kind: details})
 
 
 def _answer_fields(session: Json, answers: dict[str, str]) -> None:

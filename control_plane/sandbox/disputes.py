@@ -70,6 +70,7 @@ def dispute(sandbox: Sandbox, charge: Json, *, reason: str) -> Json:
                 stripe.Dispute.PaymentMethodDetails.Card,
                 brand=charge["payment_method_details"]["card"]["brand"],
                 case_type="inquiry" if inquiry else "chargeback",
+                network=charge["payment_method_details"]["card"]["network"],
                 network_reason_code=_NETWORK_CODES.get(reason, "10.4"),
             )
         }
