@@ -71,6 +71,10 @@ class Formats:
         pattern = pattern.replace("0\u202f%", "0.####\u202f%").replace("0\xa0%", "0.####\xa0%")
         return str(format_percent(points / 100, pattern, locale=self.locale))
 
+    def rate(self, rate: Decimal) -> str:
+        """`1.076371`: to six places."""
+        return str(format_decimal(rate, "#,##0.######", locale=self.locale))
+
     def calendar_day(self, at: date) -> str:
         """`23 Nov 2026`."""
         return format_date(at, "d MMM y", locale=self.locale)

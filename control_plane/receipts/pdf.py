@@ -61,24 +61,24 @@ class _Drawing:
             name = f"{item.name}  ({item.each})" if item.each else item.name
             self._pair(name, item.total, 10)
         for label, value in sheet.sums:
-            self._pair(label, value, 9, ink=_SOFT)
+            self._pair(label, value, 9, ink=_SOFT, height=4.8)
         pdf.ln(1)
         self._rule(_INK, 0.5)
         title = sheet.say("Total") if sheet.items else sheet.title
         self._pair(title, sheet.total, 16, bold=True, height=9)
         for label, value in sheet.facts:
             self._rule(_LINE, 0.1)
-            self._pair(label, value, 9, label_ink=_SOFT)
+            self._pair(label, value, 9, label_ink=_SOFT, height=4.8)
         if sheet.message:
-            pdf.ln(4)
+            pdf.ln(3)
             for line in sheet.message:
                 self._centred(line, 11)
         if sheet.printed:
-            pdf.ln(4)
+            pdf.ln(3)
             for line in sheet.printed:
                 self._centred(line, 8)
         if sheet.footer:
-            pdf.ln(4)
+            pdf.ln(3)
             for line in sheet.footer:
                 self._centred(line, 8, ink=_SOFT)
         pdf.ln(3)

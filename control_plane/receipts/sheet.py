@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 from control_plane.formats import Formats
@@ -182,11 +181,7 @@ def _settled(receipt: Receipt, write: Formats) -> str:
     amount = write.money(receipt.settled)
     if receipt.settled_rate is None:
         return amount
-    return _say(write, "%s at %s") % (amount, write.number(_short(receipt.settled_rate)))
-
-
-def _short(rate: Decimal) -> Decimal:
-    return rate.quantize(Decimal("0.000001")).normalize()
+    return _say(write, "%s at %s") % (amount, write.rate(receipt.settled_rate))
 
 
 def _number(value: int | None) -> str:
