@@ -15,12 +15,14 @@ from control_plane.http.dependencies import App
 from control_plane.http.pagination import Page, PageOf
 from control_plane.http.security import requires
 from control_plane.http.threads import apart
-from control_plane.virtual_terminal import queries
+from control_plane.parts import Parts
+from control_plane.virtual_terminal import cloud_readers, queries
 from control_plane.virtual_terminal.desk import Desk
 from control_plane.virtual_terminal.errors import CurrencyRefused, MethodIncomplete
 from control_plane.virtual_terminal.ladder import Offer
 from control_plane.virtual_terminal.lifecycle import AttemptMethod, AttemptState, PaymentState
-from control_plane.virtual_terminal.models import PAYMENTS
+from control_plane.virtual_terminal.models import CLOUD_READERS, PAYMENTS
+from control_plane.virtual_terminal.reader_desk import CloudReaderWish, ReaderDesk
 from control_plane.virtual_terminal.views import LinkView, MomentView, PaymentView
 from control_plane.virtual_terminal.wishes import Again, ChargeWish, LinkWish, Order, ReaderWish
 from protocols.errors import MoneyMismatch
@@ -361,7 +363,7 @@ async def create_payment(
         form_key=form_key_of(idempotency_key),
         confirm_duplicate=wish.confirm_duplicate,
     )
-    return await _take(parts.get(Desk), caller, order, wish)
+    return await _take(parts, caller, order, wish)
 
 
 @router.get("/payments")
@@ -431,13 +433,16 @@ async def create_attempt(
     order = Again(
         payment_id=payment_id, replaces=wish.replaces, form_key=form_key_of(idempotency_key)
     )
-    return await _take(parts.get(Desk), caller, order, wish)
+    return await _take(parts, caller, order, wish)
 
 
 @router.post("/payments/{payment_id}/attempts/give-up")
 async def give_up_attempt(payment_id: PaymentId, caller: Charger, parts: App) -> PaymentOut:
-    """Give up an open link or 3-D Secure; the payment stays open for another way."""
-    return _out(await apart(parts.get(Desk).give_up_attempt, caller, payment_id))
+    """Give up an open link, 3-D Secure or a sale on a reader of the processor; the payment stays open for another way.
+
+    409 `reader_authorizing` while the card is with the bank.
+    """
+    return _out(await apart(_give_up, parts, caller, payment_id))
 
 
 @router.post("/payments/{payment_id}/capture")
@@ -535,7 +540,8 @@ _CHARGES: Final[dict[AttemptMethod, Literal["keyed", "saved", "bank_debit"]]] = 
 }
 
 
-async def _take(desk: Desk, caller: Caller, order: Order | Again, wish: MethodIn) -> PaymentOut:
+async def _take(parts: Parts, caller: Caller, order: Order | Again, wish: MethodIn) -> PaymentOut:
+    desk = parts.get(Desk)
     match wish.method:
         case AttemptMethod.LINK:
             link = LinkWish(
@@ -547,6 +553,9 @@ async def _take(desk: Desk, caller: Caller, order: Order | Again, wish: MethodIn
         case AttemptMethod.READER:
             if wish.reader_id is None:
                 raise MethodIncomplete(field="reader_id", method="A reader", needed="its id")
+            if await apart(_is_cloud_reader, parts, caller, wish.reader_id):
+                theirs = CloudReaderWish(order=order, reader_id=wish.reader_id)
+                return _out(await apart(parts.get(ReaderDesk).start, caller, theirs))
             sale = ReaderWish(
                 order=order, reader_id=wish.reader_id, card_timeout_s=wish.card_timeout_s
             )
@@ -566,6 +575,22 @@ async def _take(desk: Desk, caller: Caller, order: Order | Again, wish: MethodIn
                 save_for_later=wish.save_for_later,
             )
             return _out(await apart(desk.charge, caller, charge))
+
+
+def _is_cloud_reader(parts: Parts, caller: Caller, reader_id: str) -> bool:
+    with parts.database.glance() as db:
+        found = db.execute(
+            cloud_readers.readers_of(caller.scope).where(CLOUD_READERS.c.id == reader_id)
+        )
+        return found.first() is not None
+
+
+def _give_up(parts: Parts, caller: Caller, payment_id: str) -> PaymentView:
+    with parts.database.reading_connection() as db:
+        last = queries.payment(db, caller.scope, payment_id).attempt
+    if last is not None and last.cloud_reader_id is not None:
+        return parts.get(ReaderDesk).cancel(caller, payment_id)
+    return parts.get(Desk).give_up_attempt(caller, payment_id)
 
 
 def _money(minor: int, currency: str) -> Money:

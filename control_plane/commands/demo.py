@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from control_plane.demo import seed
+from control_plane.demo.acquirer import READERS
 from control_plane.demo.check import check
 from control_plane.demo.children import Death, ProgramMissing
 from control_plane.demo.stage import NotReady, Options, ShownReader, Stage, opened
@@ -23,6 +24,9 @@ The last two digits of an amount choose what the terminals do:
   .05 declined    .08 the customer cancels    .10 PIN    .51 not enough money
   .97 the line drops and the card is charged all the same: watch how it is found out
 Others are approved. All of them: omnitill-agent simulate --help
+
+Cards to type: 4242 4242 4242 4242 is paid, 4000 0000 0000 9995 is declined, 4000 0025 0000 3155 asks for 3-D Secure;
+any date to come, any security code.
 
 Example:
   omnitill demo
@@ -41,8 +45,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "demo",
         help="run a whole shop on this machine, with simulated readers",
         description=(
-            "Run a whole shop on this machine: broker, database, pages, an agent, and two terminals that are not "
-            "there, one on a serial line and one on the network."
+            "Run a whole shop on this machine: broker, database, pages, an agent, two terminals that are not there, "
+            "one on a serial line and one on the network, and a card processor with play money and readers of its own."
         ),
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -204,9 +208,16 @@ class _Words:
             self._lines(
                 f"  {self._dim(label)}  {self._green('●')} {reader.name}  {self._dim(f'{line}, {reader.state}')}"
             )
+        for _, name in READERS:
+            self._lines(
+                f"             {self._green('●')} {name}  {self._dim('driven from the cloud, by Stripe')}"
+            )
         self._lines(
             "",
             f"  {self._dim('Try      ')}  12.34 approved, 5.05 declined, 8.08 cancelled, 9.97 the answer is lost",
+            f"  {self._dim('Keyed    ')}  4242 4242 4242 4242 paid, 4000 0000 0000 9995 declined; any date, any code",
+            f"  {self._dim('Sandbox  ')}  {stage.acquirer.url}/_sandbox/  {self._dim('taps cards, breaks lines, turns the clock')}",
+            f"  {self._dim('Mail     ')}  {stage.url}/mailbox",
             f"  {self._dim('Files    ')}  {stage.folder}  {self._dim('kept' if is_kept else 'gone when you stop')}",
             f"  {self._dim('Logs     ')}  {stage.folder / 'logs'}",
             f"  {self._dim('Stop     ')}  Ctrl-C",

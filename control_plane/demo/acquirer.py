@@ -92,7 +92,7 @@ class Acquirer:
         deadline = time.monotonic() + _READY_S
         while True:
             try:
-                self._ask("GET", "/v1/account")
+                self.ask("GET", "/v1/account")
             except httpx2.TransportError:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"The sandbox does not answer on {self.url}.") from None
@@ -113,10 +113,19 @@ class Acquirer:
         )
 
     def add_readers(self, parts: Parts, owner: Caller, location_id: str) -> None:
-        """Two readers that take a card by themselves after a moment."""
+        """Two readers, in the shop."""
         fleet = parts.get(ReaderFleet)
         for code, name in READERS:
             fleet.register(owner, code=code, name=name, location_id=location_id, address=_ADDRESS)
+
+    def send_customers(self, pace: float) -> None:
+        """From now on somebody presents a card at each reader, a moment after it asks."""
+        for reader in self.ask("GET", "/_sandbox/readers"):
+            self.ask(
+                "POST",
+                f"/_sandbox/readers/{reader['id']}/customer",
+                json={"auto_present_s": 3 * pace, "authorization_s": 1.5 * pace},
+            )
 
     def trade(
         self, parts: Parts, cashier: Caller, manager: Caller, customers: Sequence[str]
@@ -148,15 +157,24 @@ class Acquirer:
     def token(self, method: str) -> str:
         """A confirmation token for a test payment method, as a browser would have made it."""
         path = "/v1/test_helpers/confirmation_tokens"
-        return str(self._ask("POST", path, {"payment_method": method})["id"])
+        return str(self.ask("POST", path, data={"payment_method": method})["id"])
 
-    def _ask(self, method: str, path: str, form: dict[str, str] | None = None) -> Any:
-        answer = httpx2.request(
-            method,
-            f"{self.url}{path}",
-            data=form,
-            headers={"Authorization": f"Bearer {SECRET_KEY}"},
-            timeout=10,
-        )
+    # Any: JSON, and what httpx2 takes.
+    def ask(self, method: str, path: str, **more: Any) -> Any:
+        """One call of its API, or of its control calls. Raises what httpx2 raises."""
+        headers = {"Authorization": f"Bearer {SECRET_KEY}"}
+        url = f"{self.url}{path}"
+        answer = httpx2.request(method, url, headers=headers, timeout=10, **more)
         answer.raise_for_status()
         return answer.json()
+
+    def everything(self, path: str) -> list[Any]:
+        """All pages of a list of its API."""
+        found: list[Any] = []
+        after: dict[str, str] = {}
+        while True:
+            page = self.ask("GET", path, params={"limit": "100", **after})
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+            after = {"starting_after": found[-1]["id"]}

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import httpx2
 
+from control_plane.demo.answers import Failed, answer_of
+from control_plane.demo.check_processor import ProcessorReport, check_processor
 from control_plane.demo.stage import Stage, Terminal
 
 _SALE_S: Final = 25.0
@@ -79,15 +81,12 @@ class Report:
     """Everything that was found out; ``failures`` are sentences."""
 
     terminals: list[TerminalReport] = field(default_factory=list)
+    processor: ProcessorReport = field(default_factory=ProcessorReport)
     failures: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return {"ok": not self.failures, **asdict(self)}
-
-
-class Failed(Exception):
-    """Something is not as it must be. The text is a sentence."""
 
 
 def check(stage: Stage, say: Callable[[str], None]) -> Report:
@@ -111,6 +110,9 @@ def check(stage: Stage, say: Callable[[str], None]) -> Report:
                 _compare(api, terminal, found, report)
             except (Failed, httpx2.HTTPError) as failure:
                 report.failures.append(f"{found.name}, comparing the books: {failure}")
+        report.processor = check_processor(
+            api, stage.acquirer, stage.cloud_reader(), report.failures, say
+        )
     return report
 
 
@@ -143,7 +145,7 @@ def _sell(api: httpx2.Client, terminal: Terminal, reader_id: str, story: Story, 
         if event == "step":
             sale.steps.append(told["kind"])
             if told["kind"] == story.cancel_at and story.cancel_at:
-                _answer(api.post(f"/v1/sessions/{sale.session_id}/cancel"))
+                answer_of(api.post(f"/v1/sessions/{sale.session_id}/cancel"))
         else:
             session = told
     sale.seconds = round(time.monotonic() - began, 2)
@@ -171,7 +173,7 @@ def _start(api: httpx2.Client, reader_id: str, story: Story) -> Any:
             headers={"Idempotency-Key": f"check-{reader_id}-{story.name}"},
         )
         if answer.is_success or not answer.json().get("retryable") or time.monotonic() > deadline:
-            return _answer(answer)
+            return answer_of(answer)
         time.sleep(0.1)
 
 
@@ -181,7 +183,7 @@ def _follow(api: httpx2.Client, session_id: str) -> Iterator[tuple[str, Any]]:
     with api.stream("GET", f"/v1/sessions/{session_id}/events") as answer:
         if not answer.is_success:
             answer.read()
-            _answer(answer)
+            answer_of(answer)
         event = ""
         for line in answer.iter_lines():
             if time.monotonic() > deadline:
@@ -227,7 +229,7 @@ def _ledger(api: httpx2.Client, reader_id: str) -> list[Any]:
     cursor: str | None = None
     while True:
         params = {"reader_id": reader_id, "limit": "200"} | ({"cursor": cursor} if cursor else {})
-        page = _answer(api.get("/v1/transactions", params=params))
+        page = answer_of(api.get("/v1/transactions", params=params))
         rows += page["items"]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -235,22 +237,8 @@ def _ledger(api: httpx2.Client, reader_id: str) -> list[Any]:
 
 
 def _books(terminal: Terminal) -> Any:
-    return _answer(httpx2.get(terminal.control, timeout=_BOOKS_S))
+    return answer_of(httpx2.get(terminal.control, timeout=_BOOKS_S))
 
 
 def _trick(terminal: Terminal, name: str, **facts: str) -> None:
-    _answer(httpx2.post(f"{terminal.control}/{name}", json=facts, timeout=_BOOKS_S))
-
-
-def _answer(answer: httpx2.Response) -> Any:
-    """Its JSON. Raises Failed with what a refusal says."""
-    if answer.is_success:
-        return answer.json()
-    try:
-        said = answer.json()
-    except ValueError:
-        said = {}
-    detail = said.get("detail") or said.get("refused") or answer.text[:200]
-    raise Failed(
-        f"{answer.request.method} {answer.request.url.path}: {answer.status_code}. {detail}"
-    )
+    answer_of(httpx2.post(f"{terminal.control}/{name}", json=facts, timeout=_BOOKS_S))

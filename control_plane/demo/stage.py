@@ -27,6 +27,7 @@ from control_plane.devices.queries import ReaderFilter
 from control_plane.logs import configure_logs
 from control_plane.parts import Parts, ProcessRole
 from control_plane.server import Server, make_server
+from control_plane.virtual_terminal import cloud_readers
 from control_plane.web.visits import DemoSignIns
 from protocols.secret import Secret
 
@@ -98,6 +99,11 @@ class Stage:
         with self.parts.database.transaction() as db:
             return seed.api_key(db, self.shop.merchant_id)
 
+    def cloud_reader(self) -> str:
+        """The first of the readers that the processor drives."""
+        with self.parts.database.reading_connection() as db:
+            return cloud_readers.readers(db, Scope(self.shop.merchant_id))[0].id
+
     def readers(self) -> list[ShownReader]:
         """The readers of this shop, in the order of their terminals, as far as they were reported."""
         names = [terminal.name for terminal in self.terminals]
@@ -155,7 +161,7 @@ def opened(
         on_page(stage.url)
         things.enter_context(running(parts, frozenset(ProcessRole)))
         _start_agent(stage)
-        _open_for_trade(stage, with_history=options.with_history)
+        _open_for_trade(stage, options)
         if shop.is_new and options.with_history:
             history.tell(
                 parts.database, parts.get(BrokerDirectory).authority(), shop, parts.clock.now()
@@ -242,7 +248,7 @@ def _start_acquirer(options: Options, folder: Path, children: Children) -> Acqui
     return Acquirer(f"http://{options.host}:{port}")
 
 
-def _open_for_trade(stage: Stage, *, with_history: bool) -> None:
+def _open_for_trade(stage: Stage, options: Options) -> None:
     """Connect the account with the card processor: each time, as its address is new each time."""
     parts, shop, acquirer = stage.parts, stage.shop, stage.acquirer
     with parts.database.transaction() as db:
@@ -252,8 +258,9 @@ def _open_for_trade(stage: Stage, *, with_history: bool) -> None:
     acquirer.connect(parts, people[Role.OWNER])
     if shop.is_new:
         acquirer.add_readers(parts, people[Role.OWNER], shop.location_id)
-        if with_history:
+        if options.with_history:
             acquirer.trade(parts, people[Role.CASHIER], people[Role.MANAGER], customers)
+    acquirer.send_customers(options.pace)
 
 
 def _terminals(options: Options, folder: Path) -> list[Terminal]:

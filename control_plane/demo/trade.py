@@ -120,6 +120,7 @@ def furnish(db: Transaction, owner: Caller) -> list[str]:
         owner,
         replace(
             settings,
+            currencies=("EUR", "USD", "GBP", "CHF", "JPY"),
             tip_percents=(Decimal(5), Decimal(10), Decimal(15)),
             refund_limits={"EUR": 50_00},
         ),
