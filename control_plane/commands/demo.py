@@ -216,7 +216,7 @@ class _Words:
             "",
             f"  {self._dim('Try      ')}  12.34 approved, 5.05 declined, 8.08 cancelled, 9.97 the answer is lost",
             f"  {self._dim('Keyed    ')}  4242 4242 4242 4242 paid, 4000 0000 0000 9995 declined; any date, any code",
-            f"  {self._dim('Sandbox  ')}  {stage.acquirer.url}/_sandbox/  {self._dim('taps cards, breaks lines, turns the clock')}",
+            f"  {self._dim('Sandbox  ')}  {stage.acquirer.url}/_sandbox/  {self._dim('taps cards, turns the clock')}",
             f"  {self._dim('Mail     ')}  {stage.url}/mailbox",
             f"  {self._dim('Files    ')}  {stage.folder}  {self._dim('kept' if is_kept else 'gone when you stop')}",
             f"  {self._dim('Logs     ')}  {stage.folder / 'logs'}",
