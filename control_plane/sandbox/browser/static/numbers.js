@@ -34,7 +34,8 @@ export function stateOfNumber(number) {
   const { lengths } = brandOf(number);
   if (number.length < Math.min(...lengths)) return "incomplete";
   if (lengths.includes(number.length) && passesLuhn(number)) return "complete";
-  return number.length < Math.max(...lengths) ? "incomplete" : "wrong";
+  // Nearly all numbers have sixteen digits: one of that length that fails is wrong, although longer ones exist.
+  return number.length < Math.min(16, ...lengths.slice(-1)) ? "incomplete" : "wrong";
 }
 
 export function grouped(number) {
