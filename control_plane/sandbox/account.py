@@ -7,7 +7,6 @@ from typing import TypedDict
 import stripe
 from stripe.params import (
     AccountRetrieveParams,
-    FileCreateParams,
     FileListParams,
     FileRetrieveParams,
 )
@@ -18,6 +17,12 @@ from control_plane.sandbox.shapes import make, part
 
 routes = Routes()
 
+_CAPABILITIES = (
+    "card_payments",
+    "sepa_debit_payments",
+    "transfers",
+    "us_bank_account_ach_payments",
+)
 _LARGEST = 16 * 1024 * 1024
 
 
@@ -75,15 +80,7 @@ def retrieve_file(call: Call, file: str) -> Json:
 
 def _account(call: Call) -> Json:
     settings = call.sandbox.settings
-    on = {
-        name: "active"
-        for name in (
-            "card_payments",
-            "transfers",
-            "us_bank_account_ach_payments",
-            "sepa_debit_payments",
-        )
-    }
+    on = dict.fromkeys(_CAPABILITIES, "active")
     return make(
         "account",
         id=settings.account_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pkgutil
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,6 +26,8 @@ from control_plane.sandbox.errors import Json
 from control_plane.sandbox.faults import FaultKind
 from control_plane.sandbox.routing import Endpoint, Routes, Table
 from control_plane.sandbox.settings import SandboxSettings
+
+log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
 #: Browsers on the merchant's page call the API with the publishable key.
@@ -90,7 +93,10 @@ class Pump(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(_TICK_S):
-            self._api.pump()
+            try:
+                self._api.pump()
+            except Exception:
+                log.exception("sandbox_pump_failed")
 
     def end(self) -> None:
         """Stop after the delivery that is under way."""

@@ -1,4 +1,6 @@
-"""Stripe's test cards and test bank accounts: what each does. Source: docs.stripe.com/testing and …/terminal/references/testing.
+"""Stripe's test cards and test bank accounts: what each does.
+
+Source: docs.stripe.com/testing and docs.stripe.com/terminal/references/testing.
 
 A number is looked at once, when it is turned into a payment method; objects keep the *name* of the test card only.
 """

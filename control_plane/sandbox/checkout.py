@@ -233,8 +233,8 @@ def pay_session(
 ) -> Json:
     """What the hosted page does when somebody pays: returns the session.
 
-    Its intent may want 3-D Secure (``requires_action``); call ``finish_session`` once that is done. Raises ApiError with
-    ``keeps`` for a decline: the session stays open and the same intent is tried again.
+    Its intent may want 3-D Secure (``requires_action``); call ``finish_session`` once that is done. Raises ApiError
+    with ``keeps`` for a decline: the session stays open and the same intent is tried again.
     """
     session = sandbox.fetch("checkout.session", identifier)
     if session["status"] != "open":
@@ -465,7 +465,9 @@ def _custom_field(owner: Any, given: Json) -> Json:
     details = part(owner._inner_class_types[kind], **(given.get(kind) or {}))  # noqa: SLF001
     label = {"custom": None, "type": "custom", **given["label"]}
     optional = given.get("optional", False)
-    return part(owner, key=given["key"], type=kind, label=label, optional=optional, **{kind: details})
+    return part(
+        owner, key=given["key"], type=kind, label=label, optional=optional, **{kind: details}
+    )
 
 
 def _answer_fields(session: Json, answers: dict[str, str]) -> None:

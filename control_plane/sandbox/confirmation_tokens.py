@@ -59,7 +59,8 @@ def redeem(sandbox: Sandbox, identifier: str, *, intent: Json) -> tuple[Json, Js
     field = intent["object"]
     if (token["payment_intent"] or token["setup_intent"]) is not None:
         raise ApiError(
-            f"The provided ConfirmationToken {identifier} has already been used to confirm an intent. Create a new one.",
+            f"The provided ConfirmationToken {identifier} has already been used to confirm an intent. Create a new "
+            "one.",
             code="resource_already_exists",
             param="confirmation_token",
         )

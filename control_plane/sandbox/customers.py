@@ -112,7 +112,7 @@ def create_session(call: Call) -> Json:
         asked = params["components"].get(name) or {}
         if isinstance(given, dict):
             components[name] = {**given, "enabled": False, **asked}
-    session = sandbox.create(
+    return sandbox.create(
         "customer_session",
         "",
         client_secret=f"cuss_secret_{sandbox.new_id('', 40)}",
@@ -120,7 +120,6 @@ def create_session(call: Call) -> Json:
         customer=params["customer"],
         expires_at=sandbox.now() + _SESSION_LIVES_S,
     )
-    return session
 
 
 @routes.include("customer", "sources")

@@ -120,7 +120,9 @@ class Api:
 
     def _run(self, request: Request, request_id: str, *, fails: bool) -> Answer:
         form = decode(
-            request.query if request.method in ("GET", "DELETE") else request.body.decode()
+            request.query
+            if request.method in ("GET", "DELETE")
+            else request.body.decode(errors="replace")
         )
         key = self._key(request, form)
         self._check_headers(request, key)
@@ -174,6 +176,7 @@ class Api:
         )
         self._sandbox.current_request = (request_id, request.headers.get("idempotency-key"))
         kept: ApiError | None = None
+        result: Json = {}
         try:
             with self._sandbox.store.transaction():
                 try:

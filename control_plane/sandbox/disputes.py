@@ -126,7 +126,7 @@ def retrieve(call: Call, dispute: str) -> Json:
 
 @routes.post("/v1/disputes/{dispute}", DisputeUpdateParams)
 def update(call: Call, dispute: str) -> Json:
-    """Evidence is staged until ``submit``; ``winning_evidence`` and ``losing_evidence`` decide as in Stripe's test mode."""
+    """Evidence is staged until ``submit``; ``winning_evidence`` and ``losing_evidence`` decide, as in test mode."""
     sandbox, params = call.sandbox, call.params
     found = sandbox.fetch("dispute", dispute)
     if found["status"] not in _OPEN and "evidence" in params:

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose. Set in memory, taken by the dispatcher and by the webhooks, each a counted number of times."""
+"""What goes wrong on purpose: set in memory, taken by the dispatcher and by the webhooks, a counted number of times."""
 
 from __future__ import annotations
 

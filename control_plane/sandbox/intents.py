@@ -69,6 +69,11 @@ def method_types(params: Json, currency: str | None) -> tuple[list[str], Json]:
     return kept, fields
 
 
+def _about(intent: Json) -> Json:
+    """The intent as errors carry it."""
+    return {intent["object"]: public(intent)}
+
+
 def _works_in(kind: str, currency: str | None) -> bool:
     currencies = _OFFERED[kind]
     return currency is None or currencies is None or currency in currencies
@@ -120,7 +125,7 @@ def redirect_check(intent: Json, params: Json, token: Json | None) -> None:
         "accept redirect-based payment methods, set `automatic_payment_methods[enabled]` to `true` and "
         "`automatic_payment_methods[allow_redirects]` to `never` when creating Setup Intents and Payment Intents.",
         param="return_url",
-        **{intent["object"]: public(intent)},
+        **_about(intent),
     )
 
 
@@ -156,7 +161,7 @@ def method_of(sandbox: Sandbox, intent: Json, params: Json) -> tuple[Json, Json 
             "with a payment method and then confirm it again, or confirm it again directly with a payment method or "
             "ConfirmationToken.",
             code=f"{intent['object']}_unexpected_state",
-            **{intent["object"]: public(intent)},
+            **_about(intent),
         )
     check_type(intent, method)
     payment_methods.check_usable(method, intent["customer"])
@@ -225,13 +230,10 @@ def new_mandate(
     """The payer's permission to debit, as the bank wants it written down."""
     kind = method["type"]
     reference = sandbox.new_id("", 16).upper()
-    details: Json = {
-        "us_bank_account": {"collection_method": None},
-        "sepa_debit": {
-            "reference": reference,
-            "url": f"{sandbox.settings.public_url}/_hosted/mandates/{reference}",
-        },
-    }[kind]
+    details: Json = {"collection_method": None}
+    if kind == "sepa_debit":
+        url = f"{sandbox.settings.public_url}/_hosted/mandates/{reference}"
+        details = {"reference": reference, "url": url}
     single = {"amount": intent.get("amount"), "currency": intent.get("currency")}
     return sandbox.create(
         "mandate",
@@ -261,7 +263,7 @@ def check_microdeposits(sandbox: Sandbox, intent: Json, params: Json) -> Json:
             f"You cannot verify microdeposits for this {intent['object']} because it has a status of "
             f"{intent['status']}.",
             code=f"{intent['object']}_unexpected_state",
-            **{intent["object"]: public(intent)},
+            **_about(intent),
         )
     if ("amounts" in params) == ("descriptor_code" in params):
         raise ApiError(

@@ -6,8 +6,13 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from control_plane.sandbox.errors import ApiError
 
-_ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split())
-_THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
+_ZERO_DECIMAL = frozenset(
+    {
+        "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof",
+        "xpf",
+    }
+)  # fmt: skip
+_THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 
 #: What one US dollar buys; the sandbox's fixed rates.
 _PER_DOLLAR = {

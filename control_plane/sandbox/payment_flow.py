@@ -551,9 +551,7 @@ def _ask_for_authentication(sandbox: Sandbox, intent: Json, terms: Terms) -> Jso
 
 def authentication_action(sandbox: Sandbox, intent: Json, terms: Terms) -> Json:
     """``next_action`` that leads the payer to the bank's page."""
-    page = (
-        f"{sandbox.settings.public_url}/_hosted/authenticate/{intent['id']}?client_secret={intent['client_secret']}"
-    )
+    page = f"{sandbox.settings.public_url}/_hosted/authenticate/{intent['id']}?client_secret={intent['client_secret']}"
     owner = (
         stripe.PaymentIntent.NextAction
         if intent["object"] == "payment_intent"

@@ -263,8 +263,8 @@ def capture(call: Call, intent: str) -> Json:
     charge = sandbox.fetch("charge", found["latest_charge"])
     kind = charge["payment_method_details"]["type"]
     details = charge["payment_method_details"][kind]
-    capturable = found["amount_capturable"]
-    amount = params.get("amount_to_capture", capturable)
+    capturable: int = found["amount_capturable"]
+    amount: int = params.get("amount_to_capture", capturable)
     most = capturable
     if kind == "card":
         most += details["overcapture"]["maximum_amount_capturable"] - charge["amount"]
@@ -310,7 +310,8 @@ def increment_authorization(call: Call, intent: str) -> Json:
     if found["status"] != "requires_capture":
         raise _unexpected(
             found,
-            f"This PaymentIntent's authorization could not be incremented because it has a status of {found['status']}.",
+            f"This PaymentIntent's authorization could not be incremented because it has a status of "
+            f"{found['status']}.",
         )
     charge = sandbox.fetch("charge", found["latest_charge"])
     kind = charge["payment_method_details"]["type"]

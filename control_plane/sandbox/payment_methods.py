@@ -1,4 +1,4 @@
-"""Payment methods: cards that a browser typed (only what is not secret stays), bank accounts, and Stripe's ready-made ones."""
+"""Payment methods: cards that a browser typed (what is secret goes), bank accounts, and Stripe's ready-made ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TypedCard:
 
 
 def card_method(sandbox: Sandbox, typed: TypedCard, *, billing: Json | None = None) -> Json:
-    """An unsaved payment method of a typed card: brand, last four, expiry, country, fingerprint. Raises ApiError (402)."""
+    """An unsaved payment method of a typed card, without its number. Raises ApiError (402)."""
     card = cards.of_number(typed.number)
     now = datetime.fromtimestamp(sandbox.now(), UTC)
     year = typed.exp_year + 2000 if typed.exp_year < 100 else typed.exp_year
@@ -396,24 +396,23 @@ def _of_card(
     billing: Json | None,
     cvc_given: bool,
 ) -> Json:
-    brand = {"eftpos_au": "eftpos_au"}.get(card.brand, card.brand)
     details = part(
         _Method.Card,
-        brand=brand,
+        brand=card.brand,
         checks={
             "address_line1_check": None,
             "address_postal_code_check": None,
             "cvc_check": "unchecked" if cvc_given else None,
         },
         country=card.country,
-        display_brand=brand,
+        display_brand=card.brand,
         exp_month=expiry[0],
         exp_year=expiry[1],
         fingerprint=fingerprint,
         funding=card.funding,
         iin=iin,
         last4=last4,
-        networks={"available": [brand], "preferred": None},
+        networks={"available": [card.brand], "preferred": None},
         regulated_status="unregulated",
         three_d_secure_usage={
             "supported": card.authentication is not cards.Authentication.NOT_SUPPORTED

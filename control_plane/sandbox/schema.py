@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from functools import cache
 from typing import Any, ForwardRef, Literal, NotRequired, Required, Union
 
 import typing_extensions
@@ -51,7 +51,7 @@ def parameter_names(params: type) -> dict[str, bool]:
     return {name: name in required for name in params.__annotations__ if name not in _OF_THE_CALL}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _object(params: type) -> Reader:
     required = parameter_names(params)
     module = sys.modules[params.__module__]

@@ -1,14 +1,14 @@
 """Objects as the SDK's classes declare them: every field is there, null where nothing is known.
 
-A hash that depends on a type (``payment_method.card``, ``payment_method_details.sepa_debit``, ``next_action.…``) carries
-the branch of its type only, as Stripe's does: code that reads another branch must fail here as it would there.
+A hash that depends on a type (``payment_method.card``, ``payment_method_details.sepa_debit``, ``next_action.…``)
+carries the branch of its type only, as Stripe's does: code that reads another branch must fail here as it would there.
 """
 
 from __future__ import annotations
 
 import types
 import typing
-from functools import lru_cache
+from functools import cache
 from typing import Any, Union
 
 import msgspec
@@ -48,7 +48,7 @@ def make(kind: str, **fields: object) -> Json:
 
 def part(owner: type[StripeObject], **fields: object) -> Json:
     """A nested hash, e.g. ``part(Charge.Outcome, type="authorized")``."""
-    shape: Json = msgspec.json.decode(_template(owner))
+    shape: Json = msgspec.json.decode(_template(owner))  # type: ignore[arg-type] # classes can be hashed
     for name in fields:
         if name not in owner.__annotations__ and name[0] != "_":
             raise KeyError(f"{owner.__qualname__} has no {name}")
@@ -73,7 +73,7 @@ def is_branch(owner: type[StripeObject], name: str) -> bool:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _template(owner: type[StripeObject]) -> bytes:
     return msgspec.json.encode(_blank(owner))
 

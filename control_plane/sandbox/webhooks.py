@@ -161,7 +161,7 @@ def deliver_due(sandbox: Sandbox, post: Post | None = None) -> int:
     """Send what is due by the sandbox's clock; returns how many were sent. Not inside a transaction."""
     sent = 0
     now = sandbox.clock.now()
-    waiting = [one for one in reversed(sandbox.store.find("_delivery", status="pending"))]
+    waiting = reversed(sandbox.store.find("_delivery", status="pending"))
     due = [one for one in waiting if one["due"] <= now]
     # A held delivery goes once a later event of its endpoint went before it.
     ready = [one for one in due if not one["held"]]

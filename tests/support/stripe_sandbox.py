@@ -41,7 +41,13 @@ class InProcessHttpClient(stripe.HTTPClient):
 
     # Any: the SDK's signature.
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        post_data: Any = None,
+        *,
+        _usage: list[str] | None = None,
     ) -> tuple[str, int, Mapping[str, str]]:
         address = urlsplit(url)
         body = post_data.encode() if isinstance(post_data, str) else (post_data or b"")
@@ -51,12 +57,14 @@ class InProcessHttpClient(stripe.HTTPClient):
                 method=method.upper(),
                 path=address.path,
                 query=address.query,
-                headers={name.lower(): value for name, value in headers.items()},
+                headers={name.lower(): value for name, value in (headers or {}).items()},
                 body=body,
             )
         )
         if answer.breaks:
-            raise stripe.APIConnectionError("the connection broke", should_retry=True)
+            raise stripe.APIConnectionError(  # type: ignore[no-untyped-call] # the SDK's
+                "the connection broke", should_retry=True
+            )
         return answer.body.decode(), answer.status, answer.headers
 
     async def request_async(

@@ -39,7 +39,9 @@ def complaints(value: Any) -> list[str]:  # Any: a decoded answer
 def _of_class(value: Any, owner: Any, path: str) -> list[str]:
     if not isinstance(value, dict):
         return [f"{path}: {value!r} is no object"]
-    found = [f"{path}: {name} is not declared" for name in value if name not in owner.__annotations__]
+    found = [
+        f"{path}: {name} is not declared" for name in value if name not in owner.__annotations__
+    ]
     for name, annotation in owner.__annotations__.items():
         if name in _SOMETIMES or (name not in value and is_branch(owner, name)):
             continue
@@ -75,7 +77,11 @@ def _of_option(value: Any, annotation: Any, path: str) -> list[str]:
         if not isinstance(value, list):
             return [f"{path}: no list"]
         (inner,) = typing.get_args(annotation)
-        return [one for at, member in enumerate(value) for one in _of_type(member, inner, f"{path}[{at}]")]
+        return [
+            one
+            for at, member in enumerate(value)
+            for one in _of_type(member, inner, f"{path}[{at}]")
+        ]
     if origin is dict or (isinstance(origin, type) and issubclass(origin, StripeObject)):
         return [] if isinstance(value, dict) else [f"{path}: no map"]
     if isinstance(annotation, type) and issubclass(annotation, StripeObject):
