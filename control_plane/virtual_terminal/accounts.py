@@ -121,6 +121,11 @@ class AccountView:
         return bool(self.api_base)
 
 
+def webhook_address(base_url: str, account_id: str = "") -> str:
+    """Where the processor sends the events of an account; without one, what all such addresses begin with."""
+    return f"{base_url}/webhooks/stripe/{account_id}".rstrip("/")
+
+
 def refuse_mismatch(secret_key: str, api_base: str, mode: str) -> None:
     """Raises what keeps a key, an address and the mode of the installation from going together.
 

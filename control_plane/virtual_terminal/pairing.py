@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
@@ -100,6 +101,11 @@ class PhoneSale:
 
     payment: PaymentView
     client_secret: Secret[str] | None
+
+
+def address(base_url: str, code: str) -> str:
+    """What the QR picture says to the app: where to pair, and with what."""
+    return f"omnitill://pair?{urlencode({'server': base_url, 'code': code})}"
 
 
 def phones(db: Transaction, scope: Scope) -> list[PhoneView]:
