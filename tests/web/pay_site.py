@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, Row, Table, delete, select
 
 from control_plane.accounts.permissions import Role
 from control_plane.processors.stripe.client import Patience
@@ -25,6 +26,8 @@ class PaySite:
 
     site: LiveSite
     sandbox: PlayAccount
+    earlier: frozenset[str] = frozenset()
+    """Payments of other tests on the same site."""
 
     @property
     def address(self) -> str:
@@ -40,20 +43,19 @@ class PaySite:
         return page
 
     def payments(self) -> list[str]:
-        """States of all payments, the first first."""
-        with self.site.parts.database.reading_connection() as db:
-            rows = db.execute(select(PAYMENTS.c.state).order_by(PAYMENTS.c.id)).scalars()
-            return [state.value for state in rows]
+        """States of this test's payments, the first first."""
+        return [row.state.value for row in self._rows(PAYMENTS, PAYMENTS.c.id)]
 
     def attempts(self) -> list[tuple[str, str]]:
-        """Method and state of all attempts, the first first."""
-        with self.site.parts.database.reading_connection() as db:
-            rows = db.execute(
-                select(ATTEMPTS.c.method, ATTEMPTS.c.state).order_by(
-                    ATTEMPTS.c.payment_id, ATTEMPTS.c.number
-                )
-            ).all()
+        """Method and state of this test's attempts, payment by payment, the first first."""
+        rows = self._rows(ATTEMPTS, ATTEMPTS.c.payment_id, ATTEMPTS.c.number)
         return [(row.method.value, row.state.value) for row in rows]
+
+    def _rows(self, table: Table, *order: ColumnElement[Any]) -> list[Row[Any]]:
+        with self.site.parts.database.reading_connection() as db:
+            found = db.execute(select(table).order_by(*order)).all()
+        whose = "id" if table is PAYMENTS else "payment_id"
+        return [row for row in found if getattr(row, whose) not in self.earlier]
 
 
 def open_account(site: LiveSite, sandbox: PlayAccount, *, moto: bool | None = True) -> PaySite:
@@ -65,7 +67,9 @@ def open_account(site: LiveSite, sandbox: PlayAccount, *, moto: bool | None = Tr
     processors = parts.get(Processors)
     assert isinstance(processors, StripeProcessors)
     processors.patience = Patience(connect_s=2.0, read_s=3.0, deadline_s=8.0, pause_s=0.05)
-    return PaySite(site, sandbox)
+    with parts.database.reading_connection() as db:
+        earlier = frozenset(db.execute(select(PAYMENTS.c.id)).scalars())
+    return PaySite(site, sandbox, earlier)
 
 
 def fields_of(page: Page) -> FrameLocator:
