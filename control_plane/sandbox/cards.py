@@ -415,7 +415,7 @@ _IBANS = {
         "sepaFailsLater", "generic_could_not_process", "The bank could not process this payment."
     ),
     "DE35370400440532013002": TestAccount("sepaDisputes", "disputes"),
-    "DE65370400440532013005": TestAccount(
+    "DE51370400440532013005": TestAccount(
         "sepaInsufficientFunds",
         "insufficient_funds",
         "The customer's account has insufficient funds to cover this payment.",
