@@ -114,6 +114,13 @@ def apply_snapshot(db: Transaction, merchant_id: str, snapshot: ProcessorPayment
         if evidence is Evidence.PAID:
             _book_second_charge(db, payment, target, snapshot)
         return None
+    if (
+        payment.state is PaymentState.CANCELED
+        and payment.processor_id == snapshot.id
+        and evidence is not Evidence.PAID
+    ):
+        # A canceled intent stays so: this is an older view, or the same again.
+        evidence = Evidence.NOTHING
     return _move(db, payment, attempts, target, snapshot, evidence)
 
 
@@ -461,6 +468,10 @@ def _move(
 
 
 _NO_MORE: Final = frozenset({PaymentState.PAID, PaymentState.CANCELED})
+_OF_CHARGE: Final = (
+    "charge_id", "method_kind", "card_brand", "card_last4", "card_fingerprint", "risk_level",
+    "capture_before",
+)  # fmt: skip
 _MONEY: Final = frozenset({PaymentState.PAID, PaymentState.AUTHORIZED, PaymentState.PROCESSING})
 
 
@@ -481,8 +492,9 @@ def _payment_changes(
         wanted["captured_minor"] = snapshot.received_minor
         if charge is not None:
             wanted["authorized_minor"] = charge.amount.minor
-    if after is PaymentState.OPEN:
-        wanted["authorized_minor"] = 0
+    if after in {PaymentState.OPEN, PaymentState.CANCELED}:
+        # Nothing is held any more; the attempts keep what they were.
+        wanted |= {"authorized_minor": 0, **dict.fromkeys(_OF_CHARGE)}
     if after in _MONEY and attempt_after is not AttemptState.DECLINED:
         if snapshot.tip_minor is not None:
             wanted["tip_minor"] = snapshot.tip_minor
