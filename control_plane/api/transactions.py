@@ -24,6 +24,7 @@ from control_plane.transactions.models import (
     Status,
 )
 from control_plane.transactions.queries import TransactionFilter
+from control_plane.virtual_terminal.search import widened
 
 router = APIRouter(prefix="/v1", tags=["transactions"])
 
@@ -149,7 +150,8 @@ def wanted_of(
         str,
         Query(
             max_length=100,
-            description="An id, code or number exactly; part of a reference or note.",
+            description="An id, code or number exactly; part of a reference or note; a customer; "
+            "the beginning of an own field.",
         ),
     ] = "",
     since: Annotated[AwareDatetime | None, Query(description="Included.")] = None,
@@ -201,7 +203,7 @@ def list_transactions(
     """Rows of the ledger, the newest first."""
     return page.read(
         db,
-        queries.transactions_of(caller.scope, wanted),
+        queries.transactions_of(caller.scope, widened(db, caller.scope, wanted)),
         [TRANSACTIONS.c.occurred_at, TRANSACTIONS.c.id],
         make=TransactionOut.model_validate,
     )
@@ -210,7 +212,10 @@ def list_transactions(
 @router.get("/transactions/totals")
 def transaction_totals(caller: Viewer, db: ReadDb, wanted: Wanted) -> list[TotalOut]:
     """Approved money that the filters find, for each currency."""
-    return [TotalOut.model_validate(one) for one in queries.totals(db, caller.scope, wanted)]
+    return [
+        TotalOut.model_validate(one)
+        for one in queries.totals(db, caller.scope, widened(db, caller.scope, wanted))
+    ]
 
 
 @router.get("/transactions/{transaction_id}")

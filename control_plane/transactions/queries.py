@@ -48,6 +48,7 @@ class TransactionFilter:
 
     text: str = ""
     """An id, code or number exactly; a part of reference or note; the beginning of a merchant's own field."""
+    or_rows: Collection[str] = ()
     or_payments: Collection[str] = ()
     or_customers: Collection[str] = ()
     """What the text finds elsewhere, see ``virtual_terminal.search``; nothing without a text."""
@@ -204,7 +205,11 @@ def _found_in_text(scope: Scope, wanted: TransactionFilter) -> ColumnElement[boo
         alternatives += [_T.receipt_number == int(text), _T.trace_number == int(text)]
     if folded(text):
         alternatives.append(_T.payment_id.in_(payments_with(scope.merchant_id, text)))
-    for column, ids in ((_T.payment_id, wanted.or_payments), (_T.customer_id, wanted.or_customers)):
+    for column, ids in (
+        (_T.id, wanted.or_rows),
+        (_T.payment_id, wanted.or_payments),
+        (_T.customer_id, wanted.or_customers),
+    ):
         if ids:
             alternatives.append(column.in_(sorted(ids)))
     return or_(*alternatives)

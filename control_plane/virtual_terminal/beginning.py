@@ -23,7 +23,7 @@ from control_plane.customers import queries as customer_queries
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import insert, insert_new
 from control_plane.errors import NotFound
-from control_plane.till.fields import check_fields, reference_of
+from control_plane.till.fields import check_fields, reference_of, searchable
 from control_plane.till.queries import limits_of
 from control_plane.till.values import TillSettings
 from control_plane.virtual_terminal import guard, queries, settle, timeline
@@ -177,6 +177,7 @@ def _begin_new(
         if not order.confirm_duplicate:
             raise
         other = str(duplicate.facts["other"])
+    found_by.remember(db, caller.merchant_id, payment_id, searchable(settings, values["fields"]))
     attempt_id = new_id("att")
     _insert_attempt(db, caller, payment_id, attempt_id, 1, how, now)
     timeline.add(

@@ -36,6 +36,10 @@ from control_plane.virtual_terminal.views import (
 #: A row whose columns the query names.
 Found: TypeAlias = Row[*tuple[Any, ...]]
 
+#: Money is held, on its way, or waits for somebody.
+UNDECIDED: Final = sorted(
+    set(PaymentState) - {PaymentState.OPEN, PaymentState.PAID, PaymentState.CANCELED}
+)
 _NOT_COLUMNS: Final = frozenset({"attempt", "offers", "action", "customer_name"})
 _PAYMENT_NAMES: Final = [one.name for one in fields(PaymentView) if one.name not in _NOT_COLUMNS]
 _ATTEMPT_NAMES: Final = [one.name for one in fields(AttemptView)]
@@ -171,6 +175,22 @@ def waiting_for_approval(db: Transaction, scope: Scope, *, limit: int = 100) -> 
     """Refunds that somebody has to decide, the oldest first."""
     wanted = refunds(scope, states=[RefundState.AWAITING_APPROVAL])
     return [refund_view(row) for row in db.execute(wanted.order_by(REFUNDS.c.id).limit(limit))]
+
+
+def count_waiting(db: Transaction, scope: Scope) -> int:
+    """How many refunds somebody has to decide."""
+    waiting = (*scope.conditions(REFUNDS), REFUNDS.c.state == RefundState.AWAITING_APPROVAL)
+    return db.execute(select(func.count()).select_from(REFUNDS).where(*waiting)).scalar_one()
+
+
+def count_by_state(db: Transaction, scope: Scope) -> dict[PaymentState, int]:
+    """How many payments are in each state in which their money is not decided."""
+    rows = db.execute(
+        select(PAYMENTS.c.state, func.count())
+        .where(*scope.conditions(PAYMENTS), PAYMENTS.c.state.in_(UNDECIDED))
+        .group_by(PAYMENTS.c.state)
+    )
+    return {state: count for state, count in rows}  # noqa: C416 - rows are no pairs to mypy
 
 
 def disputes_of(
