@@ -16,6 +16,7 @@ from control_plane.audit.service import record
 from control_plane.audit.tags import AuditTag
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import is_postgres
+from control_plane.errors import NotFound
 from control_plane.payments import capabilities, queries, timeline
 from control_plane.payments.commands import issue_command, withdraw_command
 from control_plane.payments.errors import (
@@ -23,6 +24,7 @@ from control_plane.payments.errors import (
     AnswerLost,
     NotReversible,
     ReaderBusy,
+    ReaderCannot,
     ReaderNotReady,
     ReaderOffline,
     ReaderSuspended,
@@ -151,6 +153,20 @@ def start_reversal(db: Transaction, caller: Caller, session_id: str) -> SessionV
         original_session_id=sale.id,
         original_transaction_id=sale.transaction_id,
     )
+
+
+def can_be_reversed(db: Transaction, caller: Caller, session_id: str) -> bool:
+    """Whether to offer a reversal: an approved sale that no reversal takes back yet, on a reader that can."""
+    sale = queries.session(db, caller.scope, session_id)
+    if _why_not_reversible(db, sale) is not None:
+        return False
+    try:
+        capabilities.require(
+            queries.reader_for_payment(db, caller.scope, sale.reader_id), "reversal"
+        )
+    except (NotFound, ReaderCannot):
+        return False
+    return True
 
 
 def cancel_session(db: Transaction, caller: Caller, session_id: str) -> SessionView:

@@ -54,6 +54,10 @@ class Shell:
     path: str
     place: str = ""
     person: Person | None = None
+    waiting: int = 0
+    """Refunds that the visitor may approve or reject."""
+    has_mailbox: bool = False
+    """Whether mail stays here, in the mailbox of the demo."""
 
     def may(self, permission: str) -> bool:
         """Whether to offer something; the server refuses it anyway."""
@@ -76,6 +80,9 @@ class SaleRow:
     channel: str = "in_person"
     method: str = "card_present"
     reference: str = ""
+    customer: str = ""
+    payment_state: str = ""
+    """Of a payment that is in no book yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from control_plane.errors import DomainError
 from control_plane.formats import Formats
 from control_plane.http.middleware import request_id_of
 from control_plane.http.security import csrf_token, current_caller
+from control_plane.mail.mailbox_mailer import MailboxMailer
+from control_plane.mail.mailer import Mailer
+from control_plane.virtual_terminal import queries as payments
 from control_plane.web import words
 from control_plane.web.i18n import LANGUAGES, N_, choose_language, translations
 from control_plane.web.present import Names
@@ -115,7 +118,7 @@ class Site:
         self.templates = Templates(self.static)
 
     def visit(self, db: Transaction, request: Request, caller: Caller) -> Visit:
-        """Who visits and what surrounds the page, in two statements."""
+        """Who visits and what surrounds the page, in two statements; one more for who approves refunds."""
         merchant = accounts.merchant(db, caller.merchant_id)
         found = db.execute(accounts.locations_of(caller.scope)).all()
         locations = sorted(
@@ -125,11 +128,14 @@ class Site:
         if len(locations) == 1:
             place = f"{merchant.name} · {locations[0].name}"
         zone = ZoneInfo(locations[0].time_zone) if locations else UTC
+        waiting = 0
+        if caller.can(Permission.PAYMENT_REFUND_APPROVE):
+            waiting = payments.count_waiting(db, caller.scope)
         language = language_of(request, caller)
         return Visit(
             caller=caller,
             language=language,
-            shell=self._shell(request, caller, zone=zone, place=place),
+            shell=self._shell(request, caller, zone=zone, place=place, waiting=waiting),
             now=context_of(db).clock.now(),
             merchant_name=merchant.name,
             currency=merchant.currency,
@@ -225,7 +231,15 @@ class Site:
             demo_accounts=demo.accounts if demo is not None else (),
         )
 
-    def _shell(self, request: Request, caller: Caller | None, *, zone: tzinfo, place: str) -> Shell:
+    def _shell(
+        self,
+        request: Request,
+        caller: Caller | None,
+        *,
+        zone: tzinfo,
+        place: str,
+        waiting: int = 0,
+    ) -> Shell:
         theme = request.cookies.get(THEME_COOKIE, "")
         person = csrf = None
         if caller is not None:
@@ -244,7 +258,14 @@ class Site:
             path=request.url.path,
             place=place,
             person=person,
+            waiting=waiting,
+            has_mailbox=has_mailbox(self.parts),
         )
+
+
+def has_mailbox(parts: Parts) -> bool:
+    """Whether mail stays in the mailbox of the demo."""
+    return isinstance(parts.find(Mailer), MailboxMailer)
 
 
 def shops_to_give(visit: Visit) -> list[Choice]:

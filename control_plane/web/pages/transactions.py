@@ -1,13 +1,11 @@
-"""The book: search it, and look at one row of it."""
+"""The book: search it; and the payments that are on their way into it."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -16,13 +14,12 @@ from starlette.responses import Response
 from control_plane.accounts import queries as accounts
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
+from control_plane.customers import queries as customers
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices import queries as devices
-from control_plane.errors import NotFound
 from control_plane.http.dependencies import ReadDb
 from control_plane.http.pagination import PageRequest
 from control_plane.http.security import requires
-from control_plane.payments import queries as payments
 from control_plane.transactions import queries
 from control_plane.transactions.models import (
     TRANSACTIONS,
@@ -32,9 +29,14 @@ from control_plane.transactions.models import (
     Status,
 )
 from control_plane.transactions.queries import Found, TransactionFilter
+from control_plane.virtual_terminal import queries as payments
+from control_plane.virtual_terminal.models import PAYMENTS
+from control_plane.virtual_terminal.search import widened
+from control_plane.virtual_terminal.views import PaymentView
 from control_plane.web import present, words
 from control_plane.web.i18n import N_
-from control_plane.web.views import Choice, Moment, Page, SaleRow
+from control_plane.web.paying import sale_of_payment
+from control_plane.web.views import Choice, Page, SaleRow
 from control_plane.web.visits import Visit, names_of, site_of
 from protocols.errors import MoneyMismatch
 from protocols.money import Money
@@ -42,12 +44,11 @@ from protocols.money import Money
 router = APIRouter(prefix="/transactions")
 
 Seeing = Annotated[Caller, requires(Permission.TRANSACTION_VIEW)]
+Watching = Annotated[Caller, requires(Permission.PAYMENT_VIEW)]
 E = TypeVar("E", bound=Enum)
 
 _ON_A_PAGE: Final = 50
 _MOST_CHOICES: Final = 200
-#: Columns that say nothing to anybody but us.
-_HIDDEN: Final = frozenset({"message_hash"})
 #: What money goes back by.
 _BACK: Final = (Kind.REFUND, Kind.REVERSAL, Kind.DISPUTE, Kind.FEE)
 
@@ -119,6 +120,7 @@ def book(
     site = site_of(request)
     visit = site.visit(db, request, caller)
     wanted, problems = _filter(visit, chosen)
+    wanted = widened(db, caller.scope, wanted)
     page = PageRequest(_ON_A_PAGE, cursor, "/transactions").read(
         db,
         queries.transactions_of(caller.scope, wanted),
@@ -126,12 +128,20 @@ def book(
         lambda row: row,
     )
     names = names_of(db, visit, page.items)
+    buyers = _buyers(db, visit, page.items)
     address = f"/transactions?{chosen.query}"
     following = urlencode({"cursor": page.next_cursor}) if page.next_cursor else ""
     return site.page(
         visit,
         "transactions/list.html",
-        rows=[present.sale_of_transaction(row, names) for row in page.items],
+        rows=[
+            replace(
+                present.sale_of_transaction(row, names), customer=buyers.get(row.customer_id, "")
+            )
+            for row in page.items
+        ],
+        view="book",
+        open_count=_open_count(db, visit),
         totals=_totals(db, visit, wanted),
         filters=chosen.fields,
         filters_open=chosen.uses_more,
@@ -145,31 +155,66 @@ def book(
     )
 
 
-@router.get("/{transaction_id}")
-def show(request: Request, caller: Seeing, db: ReadDb, transaction_id: str) -> Response:
-    """One row with all that is known of it."""
+@router.get("/open")
+def on_their_way(
+    request: Request,
+    caller: Watching,
+    db: ReadDb,
+    q: Annotated[str, Query(max_length=100)] = "",
+    state: Annotated[str, Query(max_length=20)] = "",
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
+) -> Response:
+    """Payments whose money is held, on its way or not known yet: they are in no book before that is decided."""
     site = site_of(request)
     visit = site.visit(db, request, caller)
-    row = queries.transaction(db, caller.scope, transaction_id)
-    if row is None:
-        raise NotFound("transaction", transaction_id)
-    sale = present.sale_of_transaction(row, names_of(db, visit, [row]))
-    moved_money = row.status is Status.APPROVED
-    decided_by = row.decided_by or ""
+    states = [one for one in payments.UNDECIDED if one.value == state] or payments.UNDECIDED
+    wanted = payments.PaymentFilter(text=q.strip(), states=states)
+    page = PageRequest(_ON_A_PAGE, cursor, f"/transactions/open {state}").read(
+        db,
+        payments.payments_of(caller.scope, wanted),
+        [PAYMENTS.c.id],
+        payments.payment_view,
+    )
+    counts = payments.count_by_state(db, caller.scope)
+    address = f"/transactions/open?{urlencode({'q': q, 'state': state})}"
+    following = urlencode({"cursor": page.next_cursor}) if page.next_cursor else ""
     return site.page(
         visit,
-        "transactions/detail.html",
-        sale=sale,
-        receipt=present.receipt_of_transaction(row, visit.merchant_name, sale.place)
-        if moved_money
-        else None,
-        shop_copy=row.merchant_receipt or "",
-        reason=None if moved_money else words.reason_for(row.status.value, row.result_code),
-        evidence=words.EVIDENCE.get(decided_by, "") if decided_by != "answer" else "",
-        explanation=row.explanation or "",
-        facts=_facts(visit, row, sale),
-        raw=json.dumps(_plain(row), indent=2, ensure_ascii=False),
-        moments=_moments(db, visit, row),
+        "transactions/open.html",
+        rows=[_on_its_way(one, visit) for one in page.items],
+        counts=[(one.value, counts[one]) for one in payments.UNDECIDED if one in counts],
+        chosen=state,
+        q=q,
+        view="open",
+        open_count=sum(counts.values()),
+        page=Page(
+            previous=address if cursor else "", next=f"{address}&{following}" if following else ""
+        ),
+    )
+
+
+def _on_its_way(payment: PaymentView, visit: Visit) -> SaleRow:
+    row = sale_of_payment(payment, visit.places)
+    return replace(
+        row,
+        href=f"/transactions/{payment.id}",
+        customer=payment.customer_name,
+        payment_state=payment.state.value,
+    )
+
+
+def _open_count(db: Transaction, visit: Visit) -> int | None:
+    """How many payments are on their way; None for who may not see them."""
+    if not visit.caller.can(Permission.PAYMENT_VIEW):
+        return None
+    return sum(payments.count_by_state(db, visit.caller.scope).values())
+
+
+def _buyers(db: Transaction, visit: Visit, rows: Sequence[Found]) -> dict[str, str]:
+    if not visit.caller.can(Permission.CUSTOMER_VIEW):
+        return {}
+    return customers.names(
+        db, visit.caller.scope, {row.customer_id for row in rows if row.customer_id}
     )
 
 
@@ -246,81 +291,3 @@ def _choices(db: Transaction, visit: Visit) -> dict[str, list[Choice]]:
         "reader": [Choice(row.id, row.name) for row in readers],
         "cashier": cashiers,
     }
-
-
-def _facts(visit: Visit, row: Found, sale: SaleRow) -> list[tuple[str, str, str, str]]:
-    can = visit.caller.can
-    may_read = can(Permission.READER_VIEW)
-    original = f"/transactions/{row.original_id}" if row.original_id else ""
-    facts = [
-        (N_("Transaction"), row.id, "id", ""),
-        (N_("Session"), row.session_id, "id", ""),
-        (N_("Belongs to"), row.original_id, "", original),
-        (N_("Card"), present.card(row.card_brand, row.card_masked or row.card_last4), "", ""),
-        (N_("Read as"), visit.say(words.ENTRY_MODES.get(row.entry_mode, row.entry_mode or "")), "", ""),
-        (N_("Checked by"), row.verification, "", ""),
-        (N_("Application"), row.application_label, "", ""),
-        (N_("AID"), row.aid, "", ""),
-        (N_("Approval code"), row.authorization_code, "id", ""),
-        (N_("The reader said"), _said(row), "", ""),
-        (N_("Reader"), sale.reader, "", f"/readers/{row.reader_id}" if may_read else ""),
-        (N_("Shop"), sale.place, "", ""),
-        (N_("Cashier"), sale.cashier, "", ""),
-        (N_("Order number"), row.reference, "", ""),
-        (N_("Note"), row.note, "", ""),
-        (N_("Channel"), visit.say(words.CHANNELS[row.channel.value]), "", ""),
-        (N_("Method"), visit.say(words.METHODS[row.method.value]), "", ""),
-        (N_("Terminal"), row.terminal_id, "", ""),
-        (N_("Receipt number"), _number(row.receipt_number), "", ""),
-        (N_("Trace number"), _number(row.trace_number), "", ""),
-        (N_("In the book since"), visit.formats.moment(row.received_at, visit.zone), "", ""),
-    ]  # fmt: skip
-    return [(label, value, kind, href) for label, value, kind, href in facts if value]
-
-
-def _said(row: Found) -> str:
-    if row.result_code is None:
-        return row.result_text or ""
-    return f"{row.result_text or ''} ({row.result_code})".strip()
-
-
-def _number(value: int | None) -> str:
-    return "" if value is None else str(value)
-
-
-def _moments(db: Transaction, visit: Visit, row: Found) -> list[Moment]:
-    moments: list[Moment] = []
-    if row.session_id is not None and visit.caller.can(Permission.PAYMENT_SESSION_VIEW):
-        moments = present.session_moments(payments.steps(db, visit.caller.scope, row.session_id))
-    if not moments:
-        word = words.word(words.SESSION, row.status.value)
-        moments = [Moment(row.occurred_at, word.text, word.icon, word.tone)]
-    for later in queries.belonging_to(db, visit.caller.scope, row):
-        word = words.word(words.SESSION, later.status.value)
-        text = words.KINDS[later.kind.value]
-        moments.append(
-            Moment(
-                later.occurred_at,
-                text,
-                "undo",
-                word.tone,
-                detail=visit.formats.money(Money(later.amount_minor, later.currency)),
-            )
-        )
-    return moments
-
-
-def _plain(row: Found) -> dict[str, Any]:
-    """The row as JSON has it, without what is empty."""
-    plain: dict[str, Any] = {}
-    for name, value in row._mapping.items():  # noqa: SLF001 - its public name in SQLAlchemy
-        if value is None or name in _HIDDEN:
-            continue
-        match value:
-            case datetime():
-                plain[name] = value.isoformat()
-            case Decimal() | Enum():
-                plain[name] = str(value.value if isinstance(value, Enum) else value)
-            case _:
-                plain[name] = value
-    return plain

@@ -1,0 +1,228 @@
+"""One transaction or payment with all that belongs to it; giving money back, also on the reader that took it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from control_plane.accounts.caller import Caller
+from control_plane.accounts.permissions import Permission
+from control_plane.db.unit_of_work import Transaction
+from control_plane.errors import DomainError, NotFound, RequestRefused
+from control_plane.http.dependencies import App, Db, ReadDb, WriterSlot
+from control_plane.http.security import requires
+from control_plane.http.threads import apart
+from control_plane.mail.errors import MailNotSetUp
+from control_plane.mail.mailer import Mailer
+from control_plane.parts import Parts
+from control_plane.payments.sessions import start_reversal
+from control_plane.receipts.service import prepare_mail, send_receipt
+from control_plane.virtual_terminal import queries
+from control_plane.virtual_terminal.desk import Desk
+from control_plane.virtual_terminal.lifecycle import RefundReason
+from control_plane.virtual_terminal.views import RefundView
+from control_plane.virtual_terminal.wishes import RefundWish
+from control_plane.web import refund_words
+from control_plane.web.filled import Filled, Form
+from control_plane.web.i18n import N_
+from control_plane.web.sale import page_values, refund_form, sale_of
+from control_plane.web.sale_views import RefundForm
+from control_plane.web.visits import Visit, site_of
+from protocols.errors import MoneyMismatch
+from protocols.ids import new_id
+from protocols.money import Money
+
+router = APIRouter(prefix="/transactions")
+
+Seeing = Annotated[Caller, requires(Permission.TRANSACTION_VIEW)]
+Refunding = Annotated[Caller, requires(Permission.PAYMENT_REFUND_CREATE)]
+
+_MOST_LINES: Final = 100
+
+
+@router.get("/{thing_id}")
+def show(
+    request: Request,
+    caller: Seeing,
+    db: ReadDb,
+    thing_id: str,
+    refund: Annotated[str, Query(max_length=64)] = "",
+    sent: Annotated[bool, Query()] = False,
+) -> Response:
+    """A row of the ledger (``tx_…``) or a payment (``pay_…``); ``refund`` is one that was just asked for."""
+    return _page(request, caller, db, thing_id, asked=refund, sent=sent)
+
+
+@router.post("/{payment_id}/refunds")
+async def give_back(
+    request: Request, caller: Refunding, parts: App, payment_id: str, form: Form
+) -> Response:
+    """Give money back, or ask for it: above the limit, somebody else decides."""
+    return await apart(_give_back, request, caller, parts, payment_id, form)
+
+
+@router.post("/{payment_id}/refunds/{refund_id}/look")
+async def look_at_refund(
+    caller: Refunding, parts: App, payment_id: str, refund_id: str
+) -> Response:
+    """Ask the processor what became of a refund."""
+    await apart(parts.get(Desk).resolve_refund, caller, refund_id)
+    return RedirectResponse(f"/transactions/{payment_id}?refund={refund_id}", 303)
+
+
+@router.post("/{transaction_id}/reversal")
+def reverse(request: Request, caller: Refunding, db: Db, transaction_id: str) -> Response:
+    """Take a sale back on the reader that took it, with the customer's card."""
+    visit = site_of(request).visit(db, request, caller)
+    sale = sale_of(db, visit, transaction_id)
+    if sale.row is None or sale.row.session_id is None:
+        raise NotFound("transaction", transaction_id)
+    try:
+        with db.begin_nested():
+            session = start_reversal(db, caller, sale.row.session_id)
+    except DomainError as refused:
+        notice = visit.explain(refused)
+        return _page(request, caller, db, transaction_id, notice=notice, status=refused.status)
+    return RedirectResponse(f"/pos/{session.id}", 303)
+
+
+@router.post("/{thing_id}/receipt")
+def mail_receipt(
+    request: Request, caller: Seeing, parts: App, thing_id: str, form: Form, _: WriterSlot
+) -> Response:
+    """Send the receipt again."""
+    try:
+        if not parts.get(Mailer).is_set_up:
+            raise MailNotSetUp
+        with parts.database.reading_connection() as db:
+            prepared = prepare_mail(db, caller.scope, thing_id, form.text("email", 254))
+    except DomainError as refused:
+        if refused.status == 404:
+            raise
+        with parts.database.reading() as db:
+            notice = site_of(request).visit(db, request, caller).explain(refused)
+            return _page(request, caller, db, thing_id, notice=notice, status=refused.status)
+    with parts.database.connection() as db:
+        key = form.text("key", 64) or new_id("frm")
+        send_receipt(db, caller.merchant_id, caller.actor, prepared, key=key)
+    return RedirectResponse(f"/transactions/{thing_id}?sent=1", 303)
+
+
+def _give_back(
+    request: Request, caller: Caller, parts: Parts, payment_id: str, form: Filled
+) -> Response:
+    with parts.database.reading() as db:
+        # Also keeps whoever may not see the payment from learning anything by what is refused.
+        payment = queries.payment(db, caller.scope, payment_id)
+    try:
+        wish = _wish_of(form, payment_id, payment.currency)
+        refund = parts.get(Desk).refund(caller, wish)
+    except (DomainError, MoneyMismatch) as refused:
+        with parts.database.reading() as db:
+            visit = site_of(request).visit(db, request, caller)
+            return _page(
+                request, caller, db, payment_id,
+                status=422 if isinstance(refused, MoneyMismatch) else refused.status,
+                written=(form, _problem(visit, refused)),
+            )  # fmt: skip
+    return RedirectResponse(f"/transactions/{payment_id}?refund={refund.id}", 303)
+
+
+def _wish_of(form: Filled, payment_id: str, currency: str) -> RefundWish:
+    """What a form asks for. Raises MoneyMismatch, RequestRefused."""
+    amount = None
+    lines: tuple[dict[str, int], ...] = ()
+    match form.text("by"):
+        case "amount":
+            money = Money.parse(form.text("amount", 20), currency)
+            if money.minor <= 0:
+                raise MoneyMismatch("write an amount above zero", text=form.text("amount", 20))
+            amount = money.minor
+        case "lines":
+            lines = tuple(
+                {"index": index, "quantity": quantity}
+                for index in range(_MOST_LINES)
+                if (quantity := form.number(f"line-{index}"))
+            )
+            if not lines:
+                raise RequestRefused(field="lines", reason=_NO_LINE)
+    reason = form.text("reason")
+    return RefundWish(
+        payment_id=payment_id,
+        amount_minor=amount,
+        lines=lines,
+        reason=RefundReason(reason) if reason in set(RefundReason) else RefundReason.OTHER,
+        note=form.text("note"),
+        form_key=form.text("key", 64) or None,
+    )
+
+
+_NO_LINE: Final = N_("Choose how many of which line go back.")
+
+
+def _problem(visit: Visit, refused: DomainError | MoneyMismatch) -> str:
+    if isinstance(refused, MoneyMismatch):
+        return visit.say(N_("Write the amount like 12.34."))
+    if refused.facts.get("reason") == _NO_LINE:
+        return visit.say(_NO_LINE)
+    return visit.explain(refused)
+
+
+def _page(
+    request: Request,
+    caller: Caller,
+    db: Transaction,
+    thing_id: str,
+    *,
+    status: int = 200,
+    asked: str = "",
+    sent: bool = False,
+    notice: str = "",
+    written: tuple[Filled, str] | None = None,
+) -> Response:
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    sale = sale_of(db, visit, thing_id)
+    form = refund_form(db, visit, sale)
+    if written is not None:
+        filled, problem = written
+        notice = problem
+        form = _as_written(form, filled, problem) if form else None
+    just = next((one for one in sale.refunds if one.id == asked), None)
+    return site.page(
+        visit,
+        "transactions/detail.html",
+        status=status,
+        refund_form=form,
+        asked=_asked(visit, just) if just else None,
+        sent=sent,
+        mail_key=new_id("frm"),
+        notice="" if form and form.problem else notice,
+        **page_values(db, visit, sale),
+    )
+
+
+def _as_written(form: RefundForm, filled: Filled, problem: str) -> RefundForm:
+    """The dialog as it was sent: with the same key, so that it cannot be done twice."""
+    by, reason = filled.text("by"), filled.text("reason")
+    return replace(
+        form,
+        key=filled.text("key", 64) or form.key,
+        amount=filled.text("amount", 20) or form.amount,
+        by=by if by in {"all", "amount", "lines"} else "all",
+        reason=reason or form.reason,
+        note=filled.text("note"),
+        quantities={line.index: filled.text(f"line-{line.index}", 5) for line in form.lines},
+        problem=problem,
+        is_open=True,
+    )
+
+
+def _asked(visit: Visit, refund: RefundView) -> tuple[str, str, str]:
+    """(tone, icon, sentence) about a refund that was just asked for."""
+    word = refund_words.REFUND[refund.state]
+    amount = visit.formats.money(refund.amount)
+    return word.tone, word.icon, f"{amount}: {visit.say(refund_words.ASKED[refund.state])}"
