@@ -26,6 +26,7 @@ from control_plane.errors import NotFound
 from control_plane.till.fields import check_fields, reference_of, searchable
 from control_plane.till.queries import limits_of
 from control_plane.till.values import TillSettings
+from control_plane.transactions import found_by
 from control_plane.virtual_terminal import guard, queries, settle, timeline
 from control_plane.virtual_terminal.errors import (
     AmountRefused,
@@ -129,6 +130,7 @@ def _begin_new(
     _check_limits(db, caller, settings, order.amount, how, location_id)
     now = context_of(db).clock.now()
     reference = redact_card_numbers(order.reference or reference_of(settings, checked.clean))[:200]
+    kept = {key: redact_card_numbers(text) for key, text in checked.clean.items()}
     payment_id = new_id("pay")
     values = {
         "id": payment_id,
@@ -143,7 +145,7 @@ def _begin_new(
         "tax_minor": order.tax_minor,
         "tip_minor": order.tip_minor,
         "items": [_plain_item(item) for item in order.items],
-        "fields": {key: redact_card_numbers(text) for key, text in checked.clean.items()},
+        "fields": kept,
         "reference": reference,
         "note": redact_card_numbers(order.note)[:200],
         "receipt_email": order.receipt_email[:254],
@@ -177,7 +179,7 @@ def _begin_new(
         if not order.confirm_duplicate:
             raise
         other = str(duplicate.facts["other"])
-    found_by.remember(db, caller.merchant_id, payment_id, searchable(settings, values["fields"]))
+    found_by.remember(db, caller.merchant_id, payment_id, searchable(settings, kept))
     attempt_id = new_id("att")
     _insert_attempt(db, caller, payment_id, attempt_id, 1, how, now)
     timeline.add(
