@@ -70,7 +70,7 @@ _INPUTS: Final = {
     FieldKind.DATE: "date",
     FieldKind.EMAIL: "email",
 }
-_BANK_KINDS: Final = {"EUR": ("sepa_debit",), "USD": ("us_bank_account",)}
+BANK_KINDS: Final = {"EUR": ("sepa_debit",), "USD": ("us_bank_account",)}
 _LENGTHS: Final = {
     "key": 64, "amount": 40, "currency": 3, "reader": 64, "reference": 200, "note": 200,
     "method": 20, "customer": 40, "email": 254, "tip": 12, "saved": 40, "token": 200,
@@ -236,7 +236,7 @@ def method_panel(db: Transaction, visit: Visit, asked: Asked) -> MethodPanel:
         customer=chosen,
         saved=saved,
         saved_id=asked.saved or next((one.id for one in saved if one.usable), ""),
-        bank_kinds=_BANK_KINDS.get(currency, ()),
+        bank_kinds=BANK_KINDS.get(currency, ()),
         link_life=settings.link_life,
     )
 
@@ -476,7 +476,7 @@ def _form(
         customer=chosen,
         saved=saved,
         saved_id=wish.saved or next((one.id for one in saved if one.usable), ""),
-        bank_kinds=_BANK_KINDS.get(currency, ()),
+        bank_kinds=BANK_KINDS.get(currency, ()),
         link_life=settings.link_life,
         own_fields=own_fields,
         has_order_field=any(one.kind is FieldKind.ORDER_NUMBER for one in settings.fields),

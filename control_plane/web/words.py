@@ -472,3 +472,29 @@ MANDATES: Final[dict[str, str]] = {
     "active": N_("in force"),
     "inactive": N_("withdrawn"),
 }
+
+RECEIPT_FIELDS: Final[dict[str, str]] = {
+    "logo": N_("Logo"),
+    "items": N_("Items"),
+    "taxes": N_("Taxes"),
+    "reference": N_("Order number"),
+    "fields": N_("Your own fields"),
+    "customer": N_("Customer"),
+    "cashier": N_("Cashier"),
+    "card": N_("How the card was read and checked"),
+    "emv": N_("Chip details, terminal and what the reader printed"),
+    "settled": N_("Amount in your own currency"),
+}
+#: An event of the processor.
+PROCESSOR_EVENTS: Final[dict[str, Word]] = {
+    "waiting": Word(N_("Waiting"), "clock", "wait"),
+    "done": Word(N_("Worked on"), "check", "good"),
+    "parked": Word(N_("Not worked on"), "alert", "bad"),
+}
+#: A phone that takes cards.
+PHONES: Final[dict[str, Word]] = {
+    "waiting": Word(N_("Waiting for its code"), "clock", "wait"),
+    "paired": Word(N_("Paired"), "check", "good"),
+    "expired": Word(N_("Expired"), "clock", "off"),
+    "revoked": Word(N_("Revoked"), "lock", "bad"),
+}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
@@ -20,24 +20,51 @@ from control_plane.customers.queries import CustomerFilter, Found
 from control_plane.customers.service import Details
 from control_plane.db.unit_of_work import Transaction
 from control_plane.errors import DomainError, NotFound
-from control_plane.http.dependencies import Db, ReadDb
+from control_plane.http.dependencies import App, Db, ReadDb
 from control_plane.http.pagination import PageRequest
 from control_plane.http.security import requires
+from control_plane.http.threads import apart
+from control_plane.parts import Parts
 from control_plane.transactions import queries as transactions
 from control_plane.transactions.queries import TransactionFilter
-from control_plane.web import present
-from control_plane.web.i18n import N_
+from control_plane.virtual_terminal import declines, saved_methods
+from control_plane.virtual_terminal import queries as payments
+from control_plane.virtual_terminal.desk import Desk
+from control_plane.virtual_terminal.errors import SavingDeclined
+from control_plane.virtual_terminal.lifecycle import PaymentState
+from control_plane.virtual_terminal.saved_methods import SaveWish
+from control_plane.virtual_terminal.views import PaymentView
+from control_plane.web import pay_words, present, words
+from control_plane.web.forms import BANK_KINDS, fields_account, policy_of
+from control_plane.web.i18n import N_, translations
 from control_plane.web.views import Page, SaleRow
-from control_plane.web.visits import Site, Visit, names_of, site_of
+from control_plane.web.visits import Site, Visit, language_of, names_of, site_of
+from protocols.errors import MoneyMismatch
+from protocols.ids import new_id
+from protocols.money import Money
 
 router = APIRouter(prefix="/customers")
 
 Seeing = Annotated[Caller, requires(Permission.CUSTOMER_VIEW)]
+Charging = Annotated[Caller, requires(Permission.PAYMENT_CHARGE_CREATE)]
 Managing = Annotated[Caller, requires(Permission.CUSTOMER_MANAGE)]
 
+#: What is read to the customer; the shop may write it otherwise.
+CONSENT: Final = N_(
+    "I allow %(shop)s to keep this card or account with its payment provider and to charge it for what I order, "
+    "until I say otherwise."
+)
 _ON_A_PAGE: Final = 50
 _OPTIONS: Final = 8
 _HISTORY: Final = 50
+_KINDS: Final[dict[str, Literal["us_bank_account", "sepa_debit"]]] = {
+    "us_bank_account": "us_bank_account",
+    "sepa_debit": "sepa_debit",
+}
+_ON_THEIR_WAY: Final = (
+    PaymentState.IN_PROGRESS, PaymentState.REQUIRES_ACTION, PaymentState.PROCESSING,
+    PaymentState.AUTHORIZED, PaymentState.UNKNOWN,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +309,83 @@ def restore(caller: Managing, db: Db, customer_id: str) -> Response:
     return RedirectResponse(f"/customers/{customer_id}", 303)
 
 
+@router.get("/{customer_id}/charge")
+def ask_for_charge(
+    request: Request,
+    caller: Charging,
+    db: ReadDb,
+    customer_id: str,
+    method: Annotated[str, Query(max_length=64)] = "",
+    amount: Annotated[str, Query(max_length=40)] = "",
+    currency: Annotated[str, Query(max_length=3)] = "",
+    reference: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """The second step of charging again: one sentence that says it all, and a button that does it."""
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    money = _amount(amount, currency or visit.currency)
+    if money is None:
+        notice = visit.say(N_("Write the amount like 12.34."))
+        return _page(site, visit, db, customer_id, notice=notice, status=422)
+    try:
+        saved = methods.chargeable(db, caller, method)
+    except DomainError as refused:
+        notice = visit.explain(refused)
+        return _page(site, visit, db, customer_id, notice=notice, status=refused.status)
+    if saved.customer_id != customer_id:
+        raise NotFound("saved method", method)
+    row = service.customer_of(db, caller, customer_id)
+    return site.page(
+        visit,
+        "customers/charge.html",
+        customer=_row(row, ()),
+        method=_method(visit, saved),
+        money=money,
+        amount=str(money.decimal()),
+        reference=reference.strip(),
+        key=new_id("form"),
+    )
+
+
+@router.get("/{customer_id}/methods/add")
+def ask_for_method(request: Request, caller: Managing, db: ReadDb, customer_id: str) -> Response:
+    """The provider's fields, and the consent to keep what is typed into them."""
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    row = service.customer_of(db, caller, customer_id)
+    account = fields_account(db, caller.merchant_id)
+    return site.page(
+        visit,
+        "customers/save_method.html",
+        headers=policy_of(account),
+        customer=_row(row, ()),
+        account=account,
+        kinds=" ".join(("card", *BANK_KINDS.get(visit.currency, ()))),
+        currency=visit.currency,
+        consent=visit.say(CONSENT, shop=visit.merchant_name),
+    )
+
+
+@router.post("/{customer_id}/methods/add")
+async def save_method(
+    request: Request,
+    caller: Managing,
+    parts: App,
+    customer_id: str,
+    consent_text: Annotated[str, Form(max_length=2000)] = "",
+    consent_how: Annotated[str, Form(max_length=20)] = "",
+    token: Annotated[str, Form(max_length=200)] = "",
+    kind: Annotated[str, Form(max_length=20)] = "",
+    handle: Annotated[str, Form(max_length=300)] = "",
+    agreed: Annotated[str, Form(max_length=5)] = "",
+) -> Response:
+    """Keep what was typed; for a script, which may first have to let the payer answer their bank."""
+    return await apart(
+        _save_method, request, parts, caller, customer_id,
+        consent_text if agreed else "", consent_how, token, kind, handle,
+    )  # fmt: skip
+
+
 @router.post("/{customer_id}/methods/{method_id}/{step}")
 def change_method(
     request: Request, caller: Managing, db: Db, customer_id: str, method_id: str, step: str
@@ -301,6 +405,57 @@ def change_method(
             site, visit, db, customer_id, notice=visit.explain(refused), status=refused.status
         )
     return RedirectResponse(f"/customers/{customer_id}", 303)
+
+
+def _amount(text: str, currency: str) -> Money | None:
+    """What was typed; None for what is no amount above zero."""
+    try:
+        money = Money.parse(text.strip(), currency)
+    except MoneyMismatch:
+        return None
+    return money if money.minor > 0 else None
+
+
+def _save_method(
+    request: Request,
+    parts: Parts,
+    caller: Caller,
+    customer_id: str,
+    consent_text: str,
+    consent_how: str,
+    token: str,
+    kind: str,
+    handle: str,
+) -> Response:
+    office = parts.get(Desk).office
+    try:
+        if handle:
+            outcome = saved_methods.finish_saving(
+                office, caller, customer_id, handle,
+                consent_text=consent_text, consent_how=consent_how,
+            )  # fmt: skip
+        else:
+            wish = SaveWish(
+                customer_id=customer_id,
+                token=token,
+                kind=_KINDS.get(kind, "card"),
+                consent_text=consent_text,
+                consent_how=consent_how,
+                return_url=f"{parts.settings.base_url}/customers/{customer_id}",
+            )
+            outcome = saved_methods.save(office, caller, wish)
+    except DomainError as refused:
+        if refused.status in {403, 404}:
+            raise
+        language = language_of(request, caller)
+        text = translations(language).gettext(refused.message)
+        if isinstance(refused, SavingDeclined):
+            code = str(refused.facts["decline_code"])
+            text = " ".join(declines.explain(code).in_language(language))
+        return JSONResponse({"problem": refused.detail(text)}, refused.status)
+    if outcome.method_id is not None:
+        return JSONResponse({"go": f"/customers/{customer_id}"})
+    return JSONResponse({"secret": outcome.client_secret, "handle": outcome.handle})
 
 
 def asdict_of(details: Details) -> dict[str, object]:
@@ -328,19 +483,44 @@ def _page(
         methods=kept,
         chargeable=[one for one in kept if one.can_charge and row.archived_at is None],
         facts=_facts(visit, row),
+        states=words.SESSION | pay_words.PAYMENT,
         note=row.note,
         history=_history(db, visit, row.id) if caller.can(Permission.TRANSACTION_VIEW) else None,
         currency=visit.currency,
+        can_save=fields_account(db, caller.merchant_id) is not None,
         notice=notice,
     )
 
 
 def _history(db: Transaction, visit: Visit, customer_id: str) -> list[SaleRow]:
+    scope = visit.caller.scope
     rows = transactions.transactions(
-        db, visit.caller.scope, TransactionFilter(customer_id=customer_id), limit=_HISTORY
+        db, scope, TransactionFilter(customer_id=customer_id), limit=_HISTORY
     )
     names = names_of(db, visit, rows)
-    return [present.sale_of_transaction(row, names) for row in rows]
+    sales = [present.sale_of_transaction(row, names) for row in rows]
+    if visit.caller.can(Permission.PAYMENT_VIEW):
+        # What is on its way is no row of the ledger yet.
+        open_ones = payments.recent(db, scope, customer_id=customer_id, states=_ON_THEIR_WAY)
+        sales += [_open_sale(visit, one) for one in open_ones]
+    return sorted(sales, key=lambda sale: sale.at, reverse=True)
+
+
+def _open_sale(visit: Visit, payment: PaymentView) -> SaleRow:
+    card = f"{methods.brand_name(payment.card_brand or '')} •••• {payment.card_last4}"
+    return SaleRow(
+        href=f"/pos/{payment.id}",
+        at=payment.created_at,
+        amount=payment.amount,
+        kind="sale",
+        state=payment.state.value,
+        place=visit.places.get(payment.location_id or "", ""),
+        cashier=payment.cashier_name,
+        card=card if payment.card_brand and payment.card_last4 else "",
+        channel="keyed",
+        method="card",
+        reference=payment.reference,
+    )
 
 
 def _facts(visit: Visit, row: Found) -> list[tuple[str, str, str]]:

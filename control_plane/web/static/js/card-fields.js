@@ -56,7 +56,7 @@ export const look = (element) => {
 /**
  * <card-fields>: the provider's fields for one kind of payment.
  *
- * data-script, data-key: whose fields; data-kinds: what may be paid with; data-unreachable, data-empty: what to say.
+ * data-script, data-key: whose fields; data-kinds: what may be paid with; data-mode="setup": only kept, not charged; data-unreachable, data-empty: what to say.
  * A [data-mount] inside takes the fields, a [data-why] shows what is wrong with them.
  */
 export class CardFields extends HTMLElement {
@@ -75,14 +75,18 @@ export class CardFields extends HTMLElement {
     this.#element?.destroy?.();
   }
 
+  /** Whether something is kept without a charge. */
+  get #isSetup() {
+    return this.dataset.mode === "setup";
+  }
+
   async #mount() {
     this.setAttribute("aria-busy", "true");
     try {
       this.#stripe = await provider(this.dataset.script, this.dataset.key);
       if (!this.isConnected) return;
       this.#elements = this.#stripe.elements({
-        mode: "payment",
-        amount: 100,
+        ...(this.#isSetup ? { mode: "setup" } : { mode: "payment", amount: 100 }),
         currency: this.dataset.currency.toLowerCase(),
         allowedPaymentMethodTypes: this.dataset.kinds.split(" "),
         locale: document.documentElement.lang.slice(0, 2),
@@ -113,12 +117,14 @@ export class CardFields extends HTMLElement {
       await this.isReady;
     }
     this.#say("");
-    this.#elements.update({
-      amount: Math.max(amount, 1),
-      currency: currency.toLowerCase(),
-      captureMethod: later ? "manual" : "automatic",
-      setupFutureUsage: keep ? "off_session" : null,
-    });
+    if (!this.#isSetup) {
+      this.#elements.update({
+        amount: Math.max(amount, 1),
+        currency: currency.toLowerCase(),
+        captureMethod: later ? "manual" : "automatic",
+        setupFutureUsage: keep ? "off_session" : null,
+      });
+    }
     const checked = await this.#elements.submit();
     if (checked.error) this.#refuse(checked.error);
     const made = await this.#stripe.createConfirmationToken({
