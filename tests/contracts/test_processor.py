@@ -11,6 +11,7 @@ import pytest
 
 from control_plane.processors.stripe.adapter import StripeProcessor
 from control_plane.processors.stripe.client import Access
+from control_plane.sandbox.dispatch import Answer, Request
 from control_plane.sandbox.settings import SandboxSettings
 from control_plane.virtual_terminal.processor import (
     CartLine,
@@ -150,6 +151,22 @@ def test_a_typed_card_is_charged_in_one_call_that_tells_everything(
     assert settled.amount == Money(1234, "USD")
     assert settled.net_minor == 1234 - settled.fee_minor
     assert settled.fee_minor > 0
+
+
+def test_a_typed_card_is_one_call(
+    processor: StripeProcessor, sandbox: PlayAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve, calls = sandbox.server.api.serve, []
+
+    async def counting(request: Request) -> Answer:
+        calls.append(f"{request.method} {request.path}")
+        return await serve(request)
+
+    monkeypatch.setattr(sandbox.server.api, "serve", counting)
+
+    processor.create_payment(order(), Confirmation(token=sandbox.token()), key="att_1:create")
+
+    assert calls == ["POST /v1/payment_intents"]
 
 
 def test_the_same_key_again_brings_the_same_payment(
