@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
+from control_plane.customers.models import ConsentHow
 from control_plane.http.dependencies import App
 from control_plane.http.pagination import Page, PageOf
 from control_plane.http.security import requires
@@ -86,7 +87,13 @@ class MethodIn(BaseModel):
     mandate_offline: Annotated[
         bool, Field(description="The payer agreed to the debit by telephone or on paper.")
     ] = False
-    save_for_later: bool = False
+    save_for_later: Annotated[
+        bool, Field(description="Keep the method with the customer of the payment, who agreed.")
+    ] = False
+    consent_text: Annotated[
+        str, Field(max_length=2000, description="The words that the customer agreed to.")
+    ] = ""
+    consent_how: ConsentHow | None = None
     link_valid_hours: Annotated[int, Field(ge=1, le=24 * 90)] = 72
     send_to: Annotated[str | None, Field(max_length=254)] = None
     reader_id: Annotated[str | None, Field(max_length=64)] = None
@@ -573,6 +580,8 @@ async def _take(parts: Parts, caller: Caller, order: Order | Again, wish: Method
                 return_url=wish.return_url,
                 mandate_offline=wish.mandate_offline,
                 save_for_later=wish.save_for_later,
+                consent_text=wish.consent_text,
+                consent_how=wish.consent_how,
             )
             return _out(await apart(desk.charge, caller, charge))
 

@@ -16,12 +16,14 @@ from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.customers import methods as saved_methods
 from control_plane.customers import queries as customer_queries
-from control_plane.customers.models import MethodKind
+from control_plane.customers.methods import Consent
+from control_plane.customers.models import ConsentHow, MethodKind
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
 from control_plane.till.queries import settings_of
 from control_plane.till.values import CheckPolicy, TillSettings
 from control_plane.virtual_terminal import capturing, queries, resolving, settle
+from control_plane.virtual_terminal import saved_methods as keeping
 from control_plane.virtual_terminal.beginning import Begun, Try, begin
 from control_plane.virtual_terminal.errors import MethodIncomplete
 from control_plane.virtual_terminal.lifecycle import AttemptMethod, AttemptState, PaymentState
@@ -45,7 +47,9 @@ from control_plane.virtual_terminal.queries import Found
 from control_plane.virtual_terminal.views import ActionView, PaymentView
 from control_plane.virtual_terminal.wishes import Again, ChargeWish, Order
 from protocols.money import Money
+from protocols.readers.emv import redact_card_numbers
 
+_CONSENT: Final = "I agree that this method is kept and charged for what I order later."
 _MOTO: Final = select(ACCOUNTS.c.moto_enabled).where(
     ACCOUNTS.c.merchant_id == bindparam("merchant")
 )
@@ -84,6 +88,9 @@ def charge(office: Office, caller: Caller, wish: ChargeWish) -> PaymentView:
     order = wish.order
     if isinstance(order, Again):
         make_way(office, caller, order, wish)
+    if wish.save_for_later:
+        # Only a customer whom the processor knows can keep a method there.
+        keeping.make_known(office, processor, caller, _customer_of(office, caller, order))
     with office.writing() as db:
         settings = settings_of(db, caller.merchant_id)
         saved = None
@@ -109,6 +116,8 @@ def charge(office: Office, caller: Caller, wish: ChargeWish) -> PaymentView:
             _remember_no_moto(db, caller.merchant_id, begun.attempt_id)
         plain = replace(plan, confirm=replace(plan.confirm, moto=False))
         outcome = ask(processor, begun, plain, again="-plain")
+    if wish.save_for_later and outcome.snapshot is not None:
+        _keep(office, caller, begun, wish, outcome.snapshot)
     return finish(office, caller, begun, outcome)
 
 
@@ -302,6 +311,42 @@ def _end_failed(db: Transaction, merchant_id: str, attempt_id: str, outcome: Out
         code=outcome.code[:80],
         message=outcome.message,
     )
+
+
+def _customer_of(office: Office, caller: Caller, order: Order | Again) -> str:
+    if isinstance(order, Order):
+        customer_id = order.customer_id
+    else:
+        with office.reading() as db:
+            customer_id = queries.payment(db, caller.scope, order.payment_id).customer_id
+    if customer_id is None:
+        raise MethodIncomplete(
+            field="customer_id", method="Keeping a method for later", needed="a customer"
+        )
+    return customer_id
+
+
+def _keep(
+    office: Office, caller: Caller, begun: Begun, wish: ChargeWish, told: ProcessorPayment
+) -> None:
+    """Keep what paid, with the customer's consent. A method whose charge was refused is not kept."""
+    charge, customer_id = told.charge, begun.payment.customer_id
+    if charge is None or charge.status == "failed" or customer_id is None:
+        return
+    kept = charge.instrument
+    if kept.processor_id is None or kept.kind not in set(MethodKind):
+        return
+    how = wish.consent_how or (ConsentHow.PHONE if wish.moto else ConsentHow.IN_PERSON)
+    consent = Consent(text=redact_card_numbers(wish.consent_text) or _CONSENT, how=how)
+    with office.writing() as db:
+        saved_methods.save_method(
+            db,
+            caller.merchant_id,
+            caller.actor,
+            customer_id,
+            keeping.kept_of(kept, is_confirmed=charge.status == "succeeded"),
+            consent,
+        )
 
 
 def _refuse_incomplete(wish: ChargeWish) -> None:

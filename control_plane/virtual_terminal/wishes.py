@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
+from control_plane.customers.models import ConsentHow
 from control_plane.virtual_terminal.lifecycle import RefundReason
 from protocols.money import Money
 
@@ -67,7 +68,11 @@ class ChargeWish:
     mandate_offline: bool = False
     """The payer agreed to the debit by telephone or on paper."""
     save_for_later: bool = False
-    """Keep the method with the customer, who agreed."""
+    """Keep the method with the customer of the order, who agreed."""
+    consent_text: str = ""
+    """The words that they agreed to; the usual ones when empty."""
+    consent_how: ConsentHow | None = None
+    """None: by telephone for a telephone order, else in person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
