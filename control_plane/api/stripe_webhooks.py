@@ -12,7 +12,8 @@ from control_plane.http.dependencies import App
 from control_plane.http.security import PUBLIC_FILE
 from control_plane.virtual_terminal.inbox import Inbox
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+#: Not in the OpenAPI document: it is Stripe that calls it, in its own form.
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], include_in_schema=False)
 
 #: Events are a few kilobytes; the largest that Stripe sends stays below this.
 _LARGEST_BODY: Final = 512 * 1024
