@@ -23,6 +23,7 @@ from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import changed, insert_new
 from control_plane.devices.timeline import readers_topic
 from control_plane.errors import NotFound, Unavailable
+from control_plane.virtual_terminal import queries
 from control_plane.virtual_terminal.errors import (
     AddressNeeded,
     AddressRefused,
@@ -32,7 +33,12 @@ from control_plane.virtual_terminal.errors import (
     ReaderNotRegistered,
 )
 from control_plane.virtual_terminal.lifecycle import OPEN_ATTEMPTS
-from control_plane.virtual_terminal.models import ATTEMPTS, CLOUD_READERS, PROCESSOR_LOCATIONS
+from control_plane.virtual_terminal.models import (
+    ATTEMPTS,
+    CLOUD_READERS,
+    PAYMENTS,
+    PROCESSOR_LOCATIONS,
+)
 from control_plane.virtual_terminal.office import Office
 from control_plane.virtual_terminal.processor import (
     AnswerUnknown,
@@ -42,6 +48,7 @@ from control_plane.virtual_terminal.processor import (
     ReaderInput,
     Refused,
 )
+from control_plane.virtual_terminal.views import PaymentView
 from protocols.ids import new_id
 from protocols.money import Money
 from protocols.readers.emv import redact_card_numbers
@@ -210,6 +217,18 @@ def reader_by_processor_id(
         _BY_PROCESSOR_ID, {"reader": processor_id, "merchant": merchant_id}
     ).one_or_none()
     return None if row is None else view(row)
+
+
+def sales_on(db: Transaction, scope: Scope, reader_id: str, *, limit: int) -> list[PaymentView]:
+    """The newest payments of which an attempt was made on a reader."""
+    tried = select(ATTEMPTS.c.payment_id).where(ATTEMPTS.c.cloud_reader_id == reader_id)
+    rows = db.execute(
+        queries.payments_of(scope)
+        .where(PAYMENTS.c.id.in_(tried))
+        .order_by(PAYMENTS.c.id.desc())
+        .limit(limit)
+    )
+    return [queries.payment_view(row) for row in rows]
 
 
 def merchants_with_readers(db: Transaction) -> list[str]:

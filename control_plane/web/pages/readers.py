@@ -24,6 +24,8 @@ from control_plane.http.security import requires
 from control_plane.payments import commands
 from control_plane.payments import queries as payments
 from control_plane.payments.models import COMMANDS
+from control_plane.virtual_terminal import cloud_readers
+from control_plane.virtual_terminal.cloud_readers import CloudReaderView
 from control_plane.web import present, words
 from control_plane.web.fleet import (
     MOST,
@@ -151,6 +153,7 @@ async def fleet_live(
                 "#tabs": site.fragment(visit, "readers/_tabs.html", **values),
                 "#fleet": site.fragment(visit, "readers/_fleet.html", **values),
                 "#boxes": site.fragment(visit, "readers/_boxes.html", **values),
+                "#cloud": site.fragment(visit, "readers/_cloud.html", **values),
             }
 
     async for event in follow(parts.live, [readers_topic(caller.merchant_id)], render):
@@ -297,8 +300,23 @@ def _fleet(db: Transaction, visit: Visit, chosen: Filters) -> dict[str, Any]:
         "readers": [present.reader_row(row, visit.places) for row in rows],
         "tabs": tabs,
         "boxes": boxes,
+        "cloud": _of_the_processor(db, visit, chosen),
         "is_filtered": bool(chosen.query),
     }
+
+
+def _of_the_processor(
+    db: Transaction, visit: Visit, chosen: Filters
+) -> list[tuple[CloudReaderView, str]]:
+    """Readers that Stripe drives, with their shop; filtered by what they have in common with the others."""
+    found = cloud_readers.readers(db, visit.caller.scope, location_id=chosen.location or None)
+    wanted = chosen.q.casefold()
+    return [
+        (one, visit.places.get(one.location_id, ""))
+        for one in found
+        if wanted in f"{one.name} {one.model} {one.serial_number} {one.id}".casefold()
+        and (not chosen.reach or one.is_online is (chosen.reach == "online"))
+    ]
 
 
 def _count(db: Transaction, visit: Visit, chosen: Filters) -> int:
