@@ -148,11 +148,11 @@ async def _request(http: HttpRequest, path: str) -> Request:
     headers: Mapping[str, str] = http.headers
     upload = None
     if headers.get("content-type", "").startswith("multipart/form-data"):
-        form = await http.form()
-        fields = {name: value for name, value in form.items() if isinstance(value, str)}
-        for value in form.values():
-            if not isinstance(value, str):
-                upload = (value.filename or "", value.content_type or "", await value.read())
+        async with http.form() as form:
+            fields = {name: value for name, value in form.items() if isinstance(value, str)}
+            for value in form.values():
+                if not isinstance(value, str):
+                    upload = (value.filename or "", value.content_type or "", await value.read())
         body = urlencode(fields).encode()
     else:
         body = await http.body()

@@ -19,7 +19,7 @@ from control_plane.sandbox.errors import ApiError, Json
 from control_plane.sandbox.intents import changed
 from control_plane.sandbox.routing import Call, Routes, listing
 from control_plane.sandbox.search import search
-from control_plane.sandbox.shapes import part
+from control_plane.sandbox.shapes import make, part
 
 routes = Routes()
 
@@ -98,6 +98,15 @@ def delete(call: Call, customer: str) -> Json:
     return gone
 
 
+#: What the payment element may do when it is not told.
+_FEATURES = {
+    "payment_method_allow_redisplay_filters": ["always"],
+    "payment_method_redisplay": "disabled",
+    "payment_method_remove": "disabled",
+    "payment_method_save": "disabled",
+}
+
+
 @routes.post("/v1/customer_sessions", CustomerSessionCreateParams)
 def create_session(call: Call) -> Json:
     """Components that were not asked for are there, disabled."""
@@ -112,14 +121,23 @@ def create_session(call: Call) -> Json:
         asked = params["components"].get(name) or {}
         if isinstance(given, dict):
             components[name] = {**given, "enabled": False, **asked}
-    return sandbox.create(
+    element = components["payment_element"]
+    if element["enabled"]:
+        element["features"] = part(
+            stripe.CustomerSession.Components.PaymentElement.Features,
+            **{**_FEATURES, **(element["features"] or {})},
+        )
+    session = make(
         "customer_session",
-        "",
         client_secret=f"cuss_secret_{sandbox.new_id('', 40)}",
         components=components,
+        created=sandbox.now(),
         customer=params["customer"],
         expires_at=sandbox.now() + _SESSION_LIVES_S,
     )
+    # It has no id of its own; a browser names it by its secret.
+    sandbox.store.add("customer_session", {**session, "id": session["client_secret"]})
+    return session
 
 
 @routes.include("customer", "sources")

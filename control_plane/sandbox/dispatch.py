@@ -325,6 +325,8 @@ class Api:
                     f"This property cannot be expanded ({whole}).", param="expand"
                 )
             value[name] = public(found)
+        elif not isinstance(value[name], dict | list | None):
+            raise MalformedRequest(f"This property cannot be expanded ({whole}).", param="expand")
         if rest:
             self._expand(value[name], rest, whole)
 

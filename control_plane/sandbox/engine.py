@@ -86,8 +86,7 @@ class Sandbox:
     def create(self, kind: str, prefix: str, **fields: object) -> Json:
         """A new stored object of a kind with an id, the time, test mode and the given fields."""
         shape = make(kind, **fields)
-        if "id" in shape:
-            shape["id"] = shape["id"] or self.new_id(prefix, _LENGTHS.get(prefix, 24))
+        shape["id"] = shape["id"] or self.new_id(prefix, _LENGTHS.get(prefix, 24))
         if "created" in shape and "created" not in fields:
             shape["created"] = self.now()
         return self.store.add(kind, shape)

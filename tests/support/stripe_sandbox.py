@@ -91,6 +91,11 @@ class StripeSandbox:
     def sandbox(self) -> Sandbox:
         return self.api.sandbox
 
+    @property
+    def v1(self) -> Any:
+        """The SDK's services, untyped: tests send plain dicts and read what came freely."""
+        return self.client.v1
+
     def as_browser(self) -> stripe.StripeClient:
         """The SDK with the publishable key, for what a browser may call."""
         return client_of(self.api, key=PUBLISHABLE_KEY)
@@ -114,6 +119,12 @@ class StripeSandbox:
             return status
 
         return self.api.pump(receive)
+
+
+def error_of(refused: stripe.StripeError) -> dict[str, Any]:
+    """The error's JSON, as it was answered."""
+    error: dict[str, Any] = refused.json_body["error"]  # type: ignore[index] # the SDK says object
+    return error
 
 
 def client_of(api: SandboxApi, *, key: str = SECRET_KEY, retries: int = 0) -> stripe.StripeClient:

@@ -19,6 +19,7 @@ _SOMETIMES = frozenset({"OBJECT_NAME", "deleted"})
 _SPARSE = (
     "account.capabilities",
     "amount_details",
+    "event.data",
     "fraud_details",
     "radar_options",
     "source_types",

@@ -63,11 +63,16 @@ def test_kinds_do_not_mix(five: Store) -> None:
     assert five.get("x_1", "y") is None
 
 
-def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.transaction():
-        store.add("x", thing(1))
-        store.schedule(5.0, "task", "x_1")
+def add_and_fail(store: Store, number: int) -> None:
+    with store.transaction():
+        store.add("x", thing(number))
+        store.schedule(5.0, "task", f"x_{number}")
         raise RuntimeError
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    with pytest.raises(RuntimeError):
+        add_and_fail(store, 1)
 
     assert store.get("x_1") is None
     assert store.next_due() is None
@@ -76,11 +81,11 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
 def test_a_part_that_fails_alone_does_not_undo_the_whole(store: Store) -> None:
     with store.transaction():
         store.add("x", thing(1))
-        with pytest.raises(RuntimeError), store.transaction():
-            store.add("x", thing(2))
-            raise RuntimeError
+        with pytest.raises(RuntimeError):
+            add_and_fail(store, 2)
 
     assert ids(store.find("x")) == ["x_1"]
+    assert store.next_due() is None
 
 
 def test_what_was_never_added_cannot_be_saved(store: Store) -> None:
