@@ -358,6 +358,16 @@ FACTS: Final[dict[str, str]] = {
         N_("saved method"),
         N_("payment session"),
         N_("enrolment code"),
+        N_("it is offline. Check its power and network, or pick another reader."),
+        N_(
+            "it is busy: with another payment, an update, its settings, or a card was left in it. "
+            "Look at its screen, then try again."
+        ),
+        N_("its hardware reports a fault. Restart it, or pick another reader."),
+        N_("it did not answer in time. It is being asked again."),
+        N_("it is registered for a place where this payment cannot be taken. Pick another reader."),
+        N_("payments are not possible in the country of its place. Pick another reader."),
+        N_("another program drives it directly. Close that program, or pick another reader."),
     )
 }
 
