@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tests.web.customer_samples import CUSTOMER_SAMPLES
 from tests.web.pay_samples import PAY_SAMPLES
 from tests.web.samples import SAMPLES
+from tests.web.till_samples import TILL_SAMPLES
 
-GALLERY = SAMPLES | PAY_SAMPLES
+GALLERY = SAMPLES | PAY_SAMPLES | TILL_SAMPLES | CUSTOMER_SAMPLES
