@@ -44,6 +44,8 @@ class PayForm extends HTMLElement {
     this.addEventListener("change", (event) => this.#choose(event));
     this.addEventListener("click", (event) => this.#press(event));
     this.addEventListener("customer", (event) => this.#customerChosen(event.detail));
+    this.addEventListener("keydown", (event) => this.#find(event));
+    this.addEventListener("htmx:after:swap", () => this.#found());
     this.#settle();
   }
 
@@ -53,6 +55,23 @@ class PayForm extends HTMLElement {
 
   get method() {
     return this.form.elements.method?.value || "reader";
+  }
+
+  // --- items -----------------------------------------------------------------------------------------------------
+
+  /** Enter in the search for items adds one; it never charges. */
+  #find(event) {
+    if (event.key !== "Enter" || event.target.name !== "find") return;
+    event.preventDefault();
+    if (event.ctrlKey || event.metaKey) return;
+    this.isFinding = true;
+    event.target.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  #found() {
+    if (!this.isFinding) return;
+    this.isFinding = false;
+    if (!this.querySelector("#bill [role=alert]")) this.form.elements.find.value = "";
   }
 
   // --- the choice of a method ------------------------------------------------------------------------------------
