@@ -26,6 +26,16 @@ WINDOW: Final = timedelta(minutes=10)
 #: Money moved, or may have.
 _COUNTS: Final = sorted(set(PaymentState) - {PaymentState.OPEN, PaymentState.CANCELED})
 _LOCK: Final = select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+_RECENT: Final = (
+    select(PAYMENTS.c.id)
+    .where(
+        PAYMENTS.c.merchant_id == bindparam("merchant"),
+        PAYMENTS.c.amount_minor == bindparam("minor"),
+        PAYMENTS.c.currency == bindparam("currency"),
+        PAYMENTS.c.created_at >= bindparam("since"),
+    )
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +130,49 @@ def find_pair(db: Transaction, payment: Any, instrument: Instrument, amount: Mon
         facts={"other": str(other)},
     )
     return str(other)
+
+
+def find_pair_of_reader(
+    db: Transaction, merchant_id: str, amount: Money, last4: str, row_id: str
+) -> str | None:
+    """After a sale on a reader: the payment in which the same card seems to have paid the same amount, marked so."""
+    now = context_of(db).clock.now()
+    other = db.execute(
+        select(PAYMENTS.c.id)
+        .where(
+            PAYMENTS.c.merchant_id == merchant_id,
+            PAYMENTS.c.amount_minor == amount.minor,
+            PAYMENTS.c.currency == amount.currency,
+            PAYMENTS.c.created_at >= now - WINDOW,
+            PAYMENTS.c.card_last4 == last4,
+            PAYMENTS.c.state.in_([PaymentState.PAID, PaymentState.AUTHORIZED]),
+            PAYMENTS.c.duplicate_of.is_(None),
+        )
+        .order_by(PAYMENTS.c.id.desc())
+        .limit(1)
+    ).scalar()
+    if other is None:
+        return None
+    db.execute(update(PAYMENTS).where(PAYMENTS.c.id == other).values(duplicate_of=row_id))
+    timeline.add(db, merchant_id, str(other), MomentKind.DUPLICATE_FOUND, facts={"other": row_id})
+    return str(other)
+
+
+def has_recent(db: Transaction, merchant_id: str, amount: Money) -> bool:
+    """Whether any payment of this amount is recent enough to make a pair; cheap."""
+    since = context_of(db).clock.now() - WINDOW
+    return (
+        db.execute(
+            _RECENT,
+            {
+                "merchant": merchant_id,
+                "minor": amount.minor,
+                "currency": amount.currency,
+                "since": since,
+            },
+        ).first()
+        is not None
+    )
 
 
 def _earlier_payment(

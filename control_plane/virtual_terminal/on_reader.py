@@ -20,8 +20,10 @@ from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.payments import queries as session_queries
 from control_plane.payments import sessions
 from control_plane.payments.events import AnswerLost, SessionDecided
+from control_plane.payments.lifecycle import SessionKind
+from control_plane.payments.views import SessionView
 from control_plane.till.queries import settings_of
-from control_plane.virtual_terminal import capturing, queries, settle, timeline
+from control_plane.virtual_terminal import capturing, guard, queries, settle, timeline
 from control_plane.virtual_terminal.beginning import Try, begin
 from control_plane.virtual_terminal.events import PaymentPaid
 from control_plane.virtual_terminal.lifecycle import (
@@ -106,6 +108,7 @@ def session_decided(db: Transaction, event: SessionDecided) -> None:
     """A session reached its end: so did the attempt that it is."""
     attempt = _attempt_of(db, event.merchant_id, event.session_id)
     if attempt is None:
+        _look_for_pair(db, event)
         return
     if event.state is SessionState.APPROVED:
         _paid(db, attempt, event)
@@ -136,6 +139,24 @@ def _attempt_of(db: Transaction, merchant_id: str, session_id: str) -> Found | N
     return db.execute(_OF_SESSION, {"session": session_id, "merchant": merchant_id}).one_or_none()
 
 
+def _look_for_pair(db: Transaction, event: SessionDecided) -> None:
+    """A card that was typed a moment ago may have been tapped as well."""
+    merchant_id, row_id = event.merchant_id, event.transaction_id
+    if event.state is not SessionState.APPROVED or row_id is None:
+        return
+    if not guard.has_recent(db, merchant_id, event.amount):
+        return
+    session = session_queries.session(db, Scope(merchant_id=merchant_id), event.session_id)
+    last4 = _last4(session)
+    if session.kind is SessionKind.SALE and last4 is not None:
+        guard.find_pair_of_reader(db, merchant_id, event.amount, last4, row_id)
+
+
+def _last4(session: SessionView) -> str | None:
+    last4 = (session.card_masked or "")[-4:]
+    return last4 if len(last4) == 4 and last4.isdecimal() else None
+
+
 def _paid(db: Transaction, attempt: Found, event: SessionDecided) -> None:
     merchant_id, now = event.merchant_id, context_of(db).clock.now()
     payment = queries.lock_payment(db, merchant_id, attempt.payment_id)
@@ -152,11 +173,7 @@ def _paid(db: Transaction, attempt: Found, event: SessionDecided) -> None:
         )
         return
     session = session_queries.session(db, Scope(merchant_id=merchant_id), event.session_id)
-    last4 = (session.card_masked or "")[-4:]
-    card: dict[str, Any] = {
-        "card_brand": session.card_brand,
-        "card_last4": last4 if len(last4) == 4 and last4.isdecimal() else None,
-    }
+    card: dict[str, Any] = {"card_brand": session.card_brand, "card_last4": _last4(session)}
     for other in queries.attempt_rows(db, payment.id):
         if other.id != attempt.id and other.state in OPEN_ATTEMPTS:
             settle.set_attempt(db, other.id, state=AttemptState.CANCELED, ended_at=now)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from control_plane.payments import queries as sessions
+from control_plane.payments import sessions as sessions_service
 from control_plane.payments.commands import claim_command
 from control_plane.payments.errors import ReaderBusy
 from control_plane.payments.reports import ReportedResult, ReportedStep, apply_results, apply_steps
+from control_plane.payments.sessions import StartSession
 from control_plane.transactions import ledger
 from control_plane.virtual_terminal.errors import (
     AttemptRunning,
@@ -44,7 +46,10 @@ def on_reader(shop: Counter, order: Order | Again | None = None) -> PaymentView:
 
 def says(shop: Counter, view: PaymentView, outcome: Any, **facts: Any) -> str:
     """What the device reports in the end; the number of its row in the ledger."""
-    session_id = session_of(view)
+    return says_of(shop, session_of(view), outcome, **facts)
+
+
+def says_of(shop: Counter, session_id: str, outcome: Any, **facts: Any) -> str:
     row_id = new_id("tx")
     with shop.parts.database.connection() as db:
         session = sessions.session(db, shop.owner.scope, session_id)
@@ -206,3 +211,20 @@ def test_a_card_that_a_reader_took_is_asked_about_before_it_is_typed(shop: Count
 
     assert asked.value.facts["other"] == "tx_reader"
     assert shop.sandbox.taken() == []
+
+
+def test_a_typed_card_that_is_tapped_as_well_is_marked(shop: Counter) -> None:
+    typed = shop.paid()
+    tapped = start_session(shop)
+
+    row_id = says_of(shop, tapped, "approved", masked_pan="************4242")
+
+    assert shop.payment(typed.id).duplicate_of == row_id
+    assert "duplicate_found" in shop.kinds(typed.id)
+
+
+def start_session(shop: Counter) -> str:
+    """A sale of its own on the reader; its number."""
+    with shop.parts.database.connection() as db:
+        wish = StartSession(reader_id=READER, amount=PRICE)
+        return sessions_service.start_session(db, shop.cashier, wish).id
