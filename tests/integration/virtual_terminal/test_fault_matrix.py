@@ -6,10 +6,15 @@ until nobody waits any more, during which nothing can be read either; then it en
 
 from __future__ import annotations
 
+import random
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -20,7 +25,12 @@ from control_plane.errors import DomainError
 from control_plane.sandbox.faults import FaultKind
 from control_plane.transactions.models import SETTLEMENTS, TRANSACTIONS, Kind, Status
 from control_plane.virtual_terminal.desk import Desk
-from control_plane.virtual_terminal.lifecycle import AttemptState, PaymentState, RefundState
+from control_plane.virtual_terminal.lifecycle import (
+    OPEN_ATTEMPTS,
+    AttemptState,
+    PaymentState,
+    RefundState,
+)
 from control_plane.virtual_terminal.models import ATTEMPTS, PAYMENTS, REFUNDS
 from control_plane.virtual_terminal.views import PaymentView
 from control_plane.virtual_terminal.wishes import Again, ChargeWish, Order, RefundWish
@@ -130,6 +140,13 @@ def shop(sqlite_connected: Connected, clock: FakeClock) -> Shop:
     return Shop(sqlite_connected, clock, parts.get(Desk), owner)
 
 
+@pytest.fixture
+def any_shop(connected: Connected, clock: FakeClock) -> Shop:
+    """On SQLite and on PostgreSQL."""
+    owner = connected.make.caller(connected.merchant_id, Role.OWNER)
+    return Shop(connected, clock, connected.parts.get(Desk), owner)
+
+
 def taken(shop: Shop) -> int:
     """What the processor holds of ours, less what it gave back."""
     return shop.connected.sandbox.balance()
@@ -150,7 +167,8 @@ def test_a_fault_that_passes_leaves_one_paid_sale(shop: Shop, kind: FaultKind) -
 
 
 @pytest.mark.parametrize("kind", FAULTS, ids=str)
-def test_after_an_outage_the_charge_is_what_it_truly_was(shop: Shop, kind: FaultKind) -> None:
+def test_after_an_outage_the_charge_is_what_it_truly_was(any_shop: Shop, kind: FaultKind) -> None:
+    shop = any_shop
     shop.outage(kind, "POST /v1/payment_intents")
     during = shop.charge()
     surely_not = kind in {FaultKind.CONFLICT, FaultKind.RATE_LIMIT}
@@ -162,6 +180,43 @@ def test_after_an_outage_the_charge_is_what_it_truly_was(shop: Shop, kind: Fault
     assert shop.payment().state is (PaymentState.PAID if happened else PaymentState.OPEN)
     assert shop.states() == [AttemptState.SUCCEEDED if happened else AttemptState.FAILED]
     assert taken(shop) == (PRICE if happened else 0)
+    assert shop.agrees()
+
+
+@pytest.mark.parametrize("kind", FAULTS, ids=str)
+def test_money_held_for_its_checks_is_taken_once_the_outage_is_over(
+    shop: Shop, kind: FaultKind
+) -> None:
+    shop.outage(kind, "POST /v1/payment_intents/*/capture")
+    assert shop.charge().state in {PaymentState.AUTHORIZED, PaymentState.PAID}
+
+    shop.mend()
+
+    assert shop.payment().state is PaymentState.PAID
+    assert taken(shop) == PRICE
+    assert shop.agrees()
+
+
+@pytest.mark.parametrize("kind", FAULTS, ids=str)
+def test_five_presses_at_once_charge_once(any_shop: Shop, kind: FaultKind) -> None:
+    shop = any_shop
+    declined = shop.charge(DECLINED)
+    shop.connected.sandbox.fault(kind, "POST /v1/payment_intents/*/confirm")
+    together = threading.Barrier(5)
+
+    def press(_: int) -> None:
+        together.wait()
+        with suppress(DomainError):
+            shop.charge(order=Again(payment_id=declined.id))
+
+    with ThreadPoolExecutor(5) as cashiers:
+        list(cashiers.map(press, range(5)))
+    shop.mend()
+    if shop.payment().state is PaymentState.OPEN:
+        shop.charge(order=Again(payment_id=declined.id))
+
+    assert shop.payment().state is PaymentState.PAID
+    assert taken(shop) == PRICE
     assert shop.agrees()
 
 
@@ -347,7 +402,90 @@ def test_a_refund_that_fails_later_is_in_the_ledger_again(shop: Shop) -> None:
     assert shop.agrees()
 
 
-def test_every_call_fails_now_and_then_and_a_day_of_sales_still_adds_up(shop: Shop) -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_done_and_whatever_fails_the_books_agree_in_the_end(
+    any_shop: Shop, seed: int
+) -> None:
+    """Two dozen deeds in any order, each with a fault of any kind somewhere, some left over for the next deed."""
+    shop, chance = any_shop, random.Random(seed)
+    for number in range(24):
+        if chance.random() < 0.7:
+            on = chance.choice(["POST *", "GET *", "*", "POST /v1/payment_intents/*"])
+            times = chance.choice([1, 1, 2, 4, 99])
+            shop.connected.sandbox.fault(chance.choice(FAULTS), on, times=times)
+        with suppress(DomainError):
+            _do_something(shop, chance, number)
+        if chance.random() < 0.6:
+            shop.connected.sandbox.engine.faults.clear()
+        shop.clock.advance(chance.choice([1, 30, 100, 1000]))
+        shop.desk.settle_due()
+
+    shop.mend()
+
+    with shop.connected.parts.database.reading_connection() as db:
+        payments = db.execute(select(PAYMENTS)).all()
+        refunds = db.execute(select(REFUNDS)).all()
+        attempts = db.execute(select(ATTEMPTS)).all()
+    at_rest = {
+        PaymentState.PAID,
+        PaymentState.OPEN,
+        PaymentState.CANCELED,
+        PaymentState.AUTHORIZED,
+    }
+    assert {payment.state for payment in payments} <= at_rest
+    assert {refund.state for refund in refunds} <= {RefundState.SUCCEEDED, RefundState.FAILED}
+    assert [one for one in attempts if one.state in OPEN_ATTEMPTS] == []
+    _money_is_where_we_say(shop, payments)
+    assert shop.agrees()
+
+
+def _do_something(shop: Shop, chance: random.Random, number: int) -> None:
+    with shop.connected.parts.database.reading_connection() as db:
+        known = list(db.execute(select(PAYMENTS.c.id).order_by(PAYMENTS.c.id)).scalars())
+    payment_id = chance.choice(known) if known else ""
+    card = chance.choice(["4242424242424242", "4000056655665556", DECLINED])
+    match chance.choice(
+        ["charge", "charge", "hold", "again", "again", "refund", "capture", "cancel"]
+    ):
+        case "refund" if known:
+            amount = chance.choice([None, 100, 1000])
+            shop.desk.refund(shop.owner, RefundWish(payment_id=payment_id, amount_minor=amount))
+        case "capture" if known:
+            shop.desk.capture(shop.owner, payment_id, amount_minor=chance.choice([None, 900]))
+        case "cancel" if known:
+            shop.desk.cancel(shop.owner, payment_id)
+        case "again" if known:
+            shop.charge(card, order=Again(payment_id=payment_id))
+        case deed:
+            price = Money(2000 + number, "USD")
+            shop.charge(card, order=Order(amount=price, capture_later=deed == "hold"))
+
+
+def _money_is_where_we_say(shop: Shop, payments: Sequence[Any]) -> None:  # rows
+    """Each payment has what its intent has, and no intent is unknown to us or has taken twice."""
+    sandbox = shop.connected.sandbox
+    charges = [one["payment_intent"] for one in sandbox.taken()]
+    assert len(charges) == len(set(charges))
+    of_ours = {one.processor_id: one for one in payments if one.processor_id is not None}
+    for intent in sandbox.objects("payment_intent"):
+        mine = of_ours.get(intent["id"])
+        if mine is None:
+            # Let go, so that the payment could go on another way.
+            assert intent["status"] == "canceled"
+            continue
+        given_back = sum(
+            one["amount"]
+            for one in sandbox.objects("refund", payment_intent=intent["id"])
+            if one["status"] == "succeeded"
+        )
+        assert mine.captured_minor == intent["amount_received"]
+        assert mine.refunded_minor == given_back
+        assert (mine.state is PaymentState.PAID) is (intent["status"] == "succeeded")
+        assert (mine.state is PaymentState.AUTHORIZED) is (intent["status"] == "requires_capture")
+
+
+def test_every_call_fails_now_and_then_and_a_day_of_sales_still_adds_up(any_shop: Shop) -> None:
+    shop = any_shop
     sandbox = shop.connected.sandbox
     paid: list[str] = []
     for number in range(21):
