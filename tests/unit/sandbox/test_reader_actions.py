@@ -55,9 +55,9 @@ class Till:
         )
 
     def present(self, number: str | None = None, **more: Any) -> Reader:
-        card: Any = {"card_present": {"number": number}} if number else {}
+        params: Any = {**more, **({"card_present": {"number": number}} if number else {})}
         helpers = self.box.client.v1.test_helpers.terminal.readers
-        return helpers.present_payment_method(self.reader, {**card, **more})
+        return helpers.present_payment_method(self.reader, params)
 
     def now(self) -> Reader:
         return self.api.terminal.readers.retrieve(self.reader)
