@@ -82,7 +82,11 @@ def test_no_card_number_and_no_code_reaches_our_origin_or_stays_in_the_browser(
     pay: PaySite, context: BrowserContext, number: str, ends_as: str
 ) -> None:
     requests: list[Request] = []
-    context.on("request", lambda request: requests.append(request))
+
+    def note(request: Request) -> None:
+        requests.append(request)
+
+    context.on("request", note)
     page = pay.till(context)
     begin(page, "1700")
     type_card(page, number, cvc=CVC)
@@ -136,7 +140,8 @@ def test_a_page_with_card_fields_lets_in_the_provider_and_nobody_else(
     )
     page.evaluate(
         """() => { window.stopped = [];
-             document.addEventListener('securitypolicyviolation', (event) => window.stopped.push(event.effectiveDirective)); }"""
+             document.addEventListener('securitypolicyviolation',
+                 (event) => window.stopped.push(event.effectiveDirective)); }"""
     )
 
     page.evaluate(

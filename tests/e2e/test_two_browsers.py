@@ -34,8 +34,12 @@ def prepared(pay: PaySite, new_context: NewContext, amount: str, order: str) -> 
 def meet(*pages: Page) -> list[Route]:
     """From now on what these windows send waits; the list fills as it arrives."""
     waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
     for page in pages:
-        page.route("**/pos/payments", lambda route: waiting.append(route))
+        page.route("**/pos/payments", hold)
     return waiting
 
 

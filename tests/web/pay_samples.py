@@ -22,6 +22,7 @@ from control_plane.web.pay_views import (
     MethodPanel,
     OfferCard,
     OwnField,
+    PayerLink,
     PaymentPanel,
     PresetKey,
     SavedChoice,
@@ -121,7 +122,27 @@ def _face(face: str, **changes: Any) -> Sample:
     )
 
 
+def _payer(face: str, **changes: Any) -> Sample:
+    link = PayerLink(face, "Maison Perrin", eur(45_00), "A-1050")
+    return Sample("pay/page.html", "/pay/att_1.x", {"link": replace(link, **changes)}, person=None)
+
+
 PAY_SAMPLES = {
+    "payer": _payer(
+        "payable",
+        account=ACCOUNT,
+        client_secret="pi_1_secret_x",
+        lines=[BillLine("Bouquet", 1, eur(39_00)), BillLine("Delivery", 1, eur(6_00))],
+    ),
+    "payer-paid": _payer("paid", card="Visa •••• 4242"),
+    "payer-processing": _payer("processing"),
+    "payer-held": _payer("held"),
+    "payer-expired": _payer("expired"),
+    "payer-elsewhere": _payer("elsewhere"),
+    "payer-checking": _payer("checking"),
+    "payer-gone": Sample(
+        "pay/page.html", "/pay/x", {"link": PayerLink("gone")}, person=None, status=404
+    ),
     "pos-full": Sample("pos/page.html", "/pos", _form(), person=CASHIER),
     "pos-keyed": Sample("pos/page.html", "/pos", _form(method="keyed", moto=True)),
     "pos-saved": Sample(
