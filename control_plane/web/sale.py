@@ -439,8 +439,7 @@ def _said(row: Found) -> str:
 
 def _percent(item: Mapping[str, Any]) -> str:
     rate = item.get("tax_rate")
-    name = item.get("tax_name") or ""
-    return f"{name} {rate} %".strip() if rate else ""
+    return str(item.get("tax_name") or f"{rate} %") if rate else ""
 
 
 def _part(payment: PaymentView | None, name: str) -> Money | None:

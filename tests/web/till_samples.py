@@ -94,7 +94,7 @@ LINES = [
         quantity=3,
         unit=eur(15_00),
         total=eur(45_00),
-        tax="TVA 20 20 %",
+        tax="TVA 20",
         left=2,
     ),
     SoldLine(index=1, name="Lamp", quantity=1, unit=eur(15_00), total=eur(15_00), tax="", left=1),

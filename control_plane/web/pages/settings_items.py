@@ -39,6 +39,7 @@ _TEXTS: Final = {
 }
 _ON_A_PAGE: Final = 50
 _SHOWN_PROBLEMS: Final = 20
+_SHOWN_KEYS: Final = 8
 
 
 @router.get("")
@@ -195,7 +196,7 @@ def _list_page(
         status=status,
         items=page.items,
         taxes=taxes,
-        board=board if any(board) else [],
+        board=_trimmed(board),
         q=q,
         notice=notice,
         imported=imported,
@@ -206,6 +207,12 @@ def _list_page(
             next=f"/settings/items?q={q}&cursor={page.next_cursor}" if page.next_cursor else "",
         ),
     )
+
+
+def _trimmed(board: Sequence[TillItem | None]) -> Sequence[TillItem | None]:
+    """Up to the first free key behind the last that is taken; nothing when none is."""
+    last = max((key for key, item in enumerate(board, 1) if item is not None), default=0)
+    return board[: max(_SHOWN_KEYS, last + 1)] if last else []
 
 
 def _told(visit: Visit, imported: Imported | None) -> Sequence[tuple[int, str, str]]:

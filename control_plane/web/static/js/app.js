@@ -189,4 +189,8 @@ function focusNew() {
 focusNew();
 document.addEventListener("htmx:after:swap", focusNew);
 
+// Of tabs that do not all fit, the present one is shown.
+const present = single(".areas [aria-current]");
+if (present) present.parentElement.scrollLeft = present.offsetLeft - present.parentElement.clientWidth / 2;
+
 if ("serviceWorker" in navigator && isSecureContext) navigator.serviceWorker.register("/service-worker.js");

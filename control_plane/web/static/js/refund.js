@@ -30,9 +30,10 @@ function show() {
   const by = form.elements.by.value;
   for (const part of form.querySelectorAll("[data-part]")) part.hidden = part.dataset.part !== by;
   const minor = { all: () => all, amount: typed, lines: chosen }[by]();
-  const waits = approval && minor !== null && minor > Number(approval.dataset.approval);
+  const waits = approval && minor !== null && minor <= all && minor > Number(approval.dataset.approval);
   if (approval) approval.hidden = !waits;
-  if (minor !== null) label.textContent = (waits ? asks : gives).replace("{}", money.format(minor / 10 ** digits));
+  const text = waits ? asks : gives;
+  label.textContent = minor === null || minor > all ? send.dataset.plain : text.replace("{}", money.format(minor / 10 ** digits));
 }
 
 form.addEventListener("input", show);
