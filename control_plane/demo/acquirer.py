@@ -119,13 +119,11 @@ class Acquirer:
             fleet.register(owner, code=code, name=name, location_id=location_id, address=_ADDRESS)
 
     def send_customers(self, pace: float) -> None:
-        """From now on somebody presents a card at each reader, a moment after it asks."""
+        """From now on somebody presents a card at each reader, a moment after it asks; also at those to come."""
+        habit = {"auto_present_s": 3 * pace, "authorization_s": 1.5 * pace}
+        self.ask("POST", "/_sandbox/account", json=habit)
         for reader in self.ask("GET", "/_sandbox/readers"):
-            self.ask(
-                "POST",
-                f"/_sandbox/readers/{reader['id']}/customer",
-                json={"auto_present_s": 3 * pace, "authorization_s": 1.5 * pace},
-            )
+            self.ask("POST", f"/_sandbox/readers/{reader['id']}/customer", json=habit)
 
     def trade(
         self, parts: Parts, cashier: Caller, manager: Caller, customers: Sequence[str]

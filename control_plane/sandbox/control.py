@@ -5,7 +5,7 @@ browser may call it from the sandbox's own pages only.
 
     POST /_sandbox/clock/advance        {"seconds": 90} or {"days": 4}      -> {"now", "ran"}
     GET | POST | DELETE /_sandbox/faults  {"kind": "lost_answer", "on": "POST /v1/refunds*", "times": 1, "delay_s": 0}
-    POST /_sandbox/account              {"moto_enabled": false}
+    POST /_sandbox/account              {"moto_enabled": false, "auto_present_s": 3}
     POST /_sandbox/registration_codes   {"device_type": "stripe_s700"}      -> {"registration_code"}
     GET  /_sandbox/readers
     POST /_sandbox/readers/{id}/fault   {"kind": "drop_mid_auth", "delay_s": 0}
@@ -103,14 +103,16 @@ def advance(body: Advance, sandbox: The) -> Json:
 class AccountChange(_Body):
     """What to open or close; what is not named stays."""
 
-    moto_enabled: bool | None = None
-    business_name: str | None = None
+    moto_enabled: bool = True
+    business_name: str = Field("", min_length=1)
+    auto_present_s: float | None = Field(None, ge=0)
+    authorization_s: float = Field(0, ge=0)
 
 
 @router.post("/account")
 def change_account(body: AccountChange, sandbox: The) -> Json:
-    """Open or close what Stripe opens per account."""
-    change = body.model_dump(exclude_none=True)
+    """Open or close what Stripe opens per account; send customers to readers that are registered from now on."""
+    change = body.model_dump(exclude_unset=True)
     sandbox.settings = replace(sandbox.settings, **change)
     return {name: getattr(sandbox.settings, name) for name in AccountChange.model_fields}
 

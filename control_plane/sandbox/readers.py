@@ -177,8 +177,8 @@ def register(sandbox: Sandbox, device_type: str, location: Json, label: str) -> 
         _phase="",
         _collected=None,
         _faults=[],
-        _auto_present_s=None,
-        _authorization_s=0,
+        _auto_present_s=sandbox.settings.auto_present_s,
+        _authorization_s=sandbox.settings.authorization_s,
     )
     return sandbox.save(seen(sandbox, reader))
 

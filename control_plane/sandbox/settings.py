@@ -25,3 +25,7 @@ class SandboxSettings:
     keys: frozenset[str] = field(default_factory=frozenset)
     #: How long a bank debit stays ``processing`` before it settles or fails.
     debit_days: int = 4
+    #: At readers registered from now on: so long after a command somebody presents a card (None: nobody comes unasked),
+    #: and so long the bank takes to answer.
+    auto_present_s: float | None = None
+    authorization_s: float = 0
