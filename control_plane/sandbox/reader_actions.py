@@ -343,9 +343,13 @@ def customer_comes(sandbox: Sandbox, turn: str) -> None:
         give_inputs(sandbox, reader)
         return
     intent_id = reader["action"][kind].get("payment_intent")
-    types = sandbox.fetch("payment_intent", intent_id)["payment_method_types"] if intent_id else []
+    intent = sandbox.fetch("payment_intent", intent_id) if intent_id else None
+    types = intent["payment_method_types"] if intent else []
     default = "card_present" if "card_present" in types or not types else types[0]
-    present(sandbox, reader, at_reader("card" if reader["_moto"] else default, has_cvc=True))
+    paying = intent is not None and kind in ("process_payment_intent", "collect_payment_method")
+    tip = _usual_tip(sandbox, reader, intent) if intent is not None and paying else None
+    card = at_reader("card" if reader["_moto"] else default, tip=tip, has_cvc=True)
+    present(sandbox, reader, card)
 
 
 @routes.task("reader_authorizes")
@@ -486,18 +490,37 @@ def _add_tip(sandbox: Sandbox, intent: Json, card: Presented) -> None:
 
 
 def _check_tip(sandbox: Sandbox, reader: Json, intent: Json, card: Presented) -> None:
-    if card.tip is None:
-        return
+    if card.tip is not None and _tips(sandbox, reader, intent) is None:
+        raise ApiError(
+            f"The reader does not ask for a tip in {intent['currency']} on this transaction.",
+            param="amount_tip",
+        )
+
+
+def _tips(sandbox: Sandbox, reader: Json, intent: Json) -> Json | None:
+    """What the reader suggests on this transaction; None when it does not ask."""
     action = reader["action"]
     details = action[action["type"]]
     config = details.get("process_config") or details.get("collect_config") or {}
     location = sandbox.fetch(LOCATION, reader["location"])
     tipping = effective(sandbox, location, "tipping") or {}
-    if config.get("skip_tipping") or not tipping.get(intent["currency"]):
-        raise ApiError(
-            f"The reader does not ask for a tip in {intent['currency']} on this transaction.",
-            param="amount_tip",
-        )
+    suggested: Json | None = None if config.get("skip_tipping") else tipping.get(intent["currency"])
+    return suggested
+
+
+def _usual_tip(sandbox: Sandbox, reader: Json, intent: Json) -> int | None:
+    """The second suggestion, rounded up so that the total ends in 0: no total declines for its last digits."""
+    suggested = _tips(sandbox, reader, intent)
+    if suggested is None:
+        return None
+    amount: int = intent["amount"]
+    is_small = amount < (suggested["smart_tip_threshold"] or 0)
+    percentages = [] if is_small else suggested["percentages"] or []
+    amounts = [amount * one // 100 for one in percentages] or suggested["fixed_amounts"] or []
+    if not amounts:
+        return None
+    tip: int = amounts[len(amounts) // 2]
+    return tip + -(amount + tip) % 10
 
 
 # --- actions ---

@@ -500,3 +500,68 @@ def test_a_bank_account_is_collected_confirmed_and_verified(
     )
 
     assert steps == ["requires_confirmation", "requires_action", "succeeded"]
+
+
+def test_a_card_element_makes_a_payment_method(shop_page: Page, sandbox: SandboxServer) -> None:
+    shop_page.evaluate(
+        """([key]) => {
+            window.stripe = Stripe(key, { locale: "en" });
+            window.card = stripe.elements().create("card", { hidePostalCode: true });
+            const ready = new Promise((resolve) => card.on("ready", resolve));
+            card.mount(document.querySelector("#fields"));
+            return ready.then(() => true);
+        }""",
+        [PUBLISHABLE_KEY],
+    )
+    fields = shop_page.frame_locator("#fields iframe")
+    expect(fields.get_by_label("Country")).to_have_count(0)
+    fields.get_by_label("Card number").press_sequentially("5555555555554444")
+    fields.get_by_label("Expiry date").press_sequentially("1230")
+    fields.get_by_label("Security code").press_sequentially("123")
+
+    made = shop_page.evaluate(
+        """() => stripe.createPaymentMethod({ type: "card", card, billing_details: { name: "Sam Doe" } })"""
+    )
+
+    method = sandbox.client().v1.payment_methods.retrieve(made["paymentMethod"]["id"])
+    assert method.card is not None
+    assert (method.card.brand, method.billing_details.name) == ("mastercard", "Sam Doe")
+
+
+def test_a_saved_card_is_picked_where_the_session_shows_it(
+    shop_page: Page, sandbox: SandboxServer
+) -> None:
+    api = sandbox.client().v1
+    customer = api.customers.create().id
+    saved = api.payment_methods.attach("pm_card_visa", {"customer": customer})
+    api.payment_methods.update(saved.id, {"allow_redisplay": "always"})
+    session = api.customer_sessions.create(
+        {
+            "customer": customer,
+            "components": {
+                "payment_element": {
+                    "enabled": True,
+                    "features": {"payment_method_redisplay": "enabled"},
+                }
+            },
+        }
+    )
+
+    fields = mount(shop_page, customerSessionClientSecret=session.client_secret)
+
+    expect(fields.get_by_label("Visa ending in 4242")).to_be_checked()
+    expect(fields.get_by_label("Card number")).to_have_count(0)
+    assert submit(shop_page) == {"selectedPaymentMethod": "card"}
+    paid = api.payment_intents.create(
+        {
+            "amount": 1234,
+            "currency": "usd",
+            "confirm": True,
+            "customer": customer,
+            "confirmation_token": token(shop_page)["id"],
+            "allowed_payment_method_types": ["card"],
+        }
+    )
+    assert (paid.status, paid.payment_method) == ("succeeded", saved.id)
+    fields.get_by_label("Use another one").check()
+    expect(fields.get_by_label("Card number")).to_be_visible()

@@ -212,3 +212,7 @@ def test_a_person_presents_a_card_to_a_reader(
 
     expect(counter.get_by_text("process payment intent: succeeded")).to_be_visible()
     assert api.payment_intents.retrieve(intent.id).status == "succeeded"
+    before = sandbox.sandbox.now()
+    with page.expect_response("**/clock/advance"):
+        page.get_by_role("button", name="A day later").click()
+    assert sandbox.sandbox.now() - before >= 86_400

@@ -649,6 +649,18 @@ def test_a_virtual_customer_presents_a_card_by_itself(till: Till) -> None:
     assert (at_the_bank, till.paid(intent).status) == ("requires_payment_method", "succeeded")
 
 
+def test_the_virtual_customer_tips_where_asked(till: Till) -> None:
+    till.api.terminal.configurations.create({"tipping": {"usd": {"percentages": [10, 15, 20]}}})
+    till.set(auto_present_s=1.0)
+    asked, skipped = till.intent(1234), till.intent(1234)
+    till.process(asked, enable_customer_cancellation=True)
+    till.box.put_forward(seconds=1)
+    till.process(skipped, skip_tipping=True)
+    till.box.put_forward(seconds=1)
+
+    assert (till.paid(asked).amount_received, till.paid(skipped).amount_received) == (1420, 1234)
+
+
 def test_the_virtual_customer_of_a_cancelled_action_pays_nothing(till: Till) -> None:
     till.set(auto_present_s=3.0)
     first, second = till.intent(), till.intent()

@@ -101,5 +101,8 @@ async function show() {
   }
 }
 
+for (const later of document.querySelectorAll("#clock button")) {
+  later.addEventListener("click", () => post("clock/advance", { hours: Number(later.dataset.hours) }));
+}
 await show();
 setInterval(() => document.hidden || show(), 1000);
