@@ -23,6 +23,8 @@ _CAPABILITIES = (
     "transfers",
     "us_bank_account_ach_payments",
 )
+#: When the account was opened: the first of January 2024.
+_OPENED = 1_704_067_200
 _LARGEST = 16 * 1024 * 1024
 
 
@@ -88,7 +90,7 @@ def _account(call: Call) -> Json:
         capabilities=on,
         charges_enabled=True,
         country=settings.country,
-        created=call.sandbox.now(),
+        created=_OPENED,
         default_currency=settings.default_currency,
         details_submitted=True,
         payouts_enabled=True,

@@ -110,7 +110,8 @@ def create_sandbox(
     """The web application. ``app.state.sandbox`` is its SandboxApi.
 
     With ``pump`` a thread sends webhooks while the application's lifespan runs; without it call ``pump()``.
-    Mount it under a path, serve it on its own, or call it in process through an ASGI transport.
+    Serve it on its own, call it in process through an ASGI transport, or mount it under a path; the lifespan of a
+    mounted application does not run, so start a ``Pump(app.state.sandbox)`` beside it.
     """
     api = SandboxApi(settings or SandboxSettings(), clock)
 

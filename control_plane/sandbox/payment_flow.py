@@ -253,6 +253,7 @@ def complete_setup(sandbox: Sandbox, intent: Json, method: Json, *, passed: bool
         if intent["customer"] is not None:
             payment_methods.attach_quietly(sandbox, method, intent["customer"])
         intent |= {"status": "succeeded", "last_setup_error": None}
+        end_setup_attempt(sandbox, intent, "succeeded")
         sandbox.save(intent)
         sandbox.emit("setup_intent.succeeded", intent)
         return intent
@@ -267,9 +268,16 @@ def complete_setup(sandbox: Sandbox, intent: Json, method: Json, *, passed: bool
         "payment_method": None,
         "last_setup_error": part(stripe.SetupIntent.LastSetupError, **failed),
     }
+    end_setup_attempt(sandbox, intent, "failed")
     sandbox.save(intent)
     sandbox.emit("setup_intent.setup_failed", intent)
     return intent
+
+
+def end_setup_attempt(sandbox: Sandbox, intent: Json, status: str) -> None:
+    """What became of a setup intent's latest attempt."""
+    attempted = sandbox.fetch("setup_attempt", intent["latest_attempt"])
+    sandbox.save({**attempted, "status": status, "setup_error": intent["last_setup_error"]})
 
 
 # --- after the authorisation ---

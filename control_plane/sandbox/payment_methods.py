@@ -168,10 +168,10 @@ def of_parameters(sandbox: Sandbox, params: Json) -> Json:
         given = params.get("card") or {}
         if "number" in given or "cvc" in given:
             raise ApiError(
-                "Sending credit card numbers directly to the Stripe API is generally unsafe. To continue processing "
-                "use Stripe.js, the Stripe mobile bindings, or Stripe Elements. For more information, see "
-                "https://dashboard.stripe.com/account/integration/settings. If you are qualified to handle card data "
-                "directly, see https://support.stripe.com/questions/enabling-access-to-raw-card-data-apis.",
+                "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test "
+                "tokens that map to the test card you are using, see https://stripe.com/docs/testing. To enable raw "
+                "card data APIs in test mode, see "
+                "https://support.stripe.com/questions/enabling-access-to-raw-card-data-apis.",
                 status=402,
             )
         token = str(given.get("token", ""))

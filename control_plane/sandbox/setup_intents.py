@@ -155,6 +155,7 @@ def confirm_intent(sandbox: Sandbox, intent: Json, params: Json) -> Json:
         "last_setup_error": None,
         "next_action": None,
     }
+    intent["latest_attempt"] = _begin_attempt(sandbox, intent, method)["id"]
     if method["type"] in payment_flow.DEBITS and not method["_verified"]:
         return _wait(sandbox, intent, payment_flow.microdeposit_action(sandbox, intent))
     card = payment_methods.card_of(method)
@@ -204,9 +205,9 @@ def verify_microdeposits(call: Call, intent: str) -> Json:
 
 @routes.get("/v1/setup_attempts", SetupAttemptListParams)
 def list_attempts(call: Call) -> Json:
-    """The sandbox keeps no attempts beside the intents themselves."""
-    call.sandbox.fetch("setup_intent", call.params["setup_intent"], param="setup_intent")
-    return call.page("setup_attempt")
+    intent = call.params["setup_intent"]
+    call.sandbox.named("setup_intent", intent, "setup_intent")
+    return call.page("setup_attempt", setup_intent=intent)
 
 
 @routes.get("/v1/mandates/{mandate}", MandateRetrieveParams)
@@ -226,8 +227,31 @@ def _set_method(sandbox: Sandbox, intent: Json, params: Json) -> None:
     intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
 
 
+def _begin_attempt(sandbox: Sandbox, intent: Json, method: Json) -> Json:
+    details = stripe.SetupAttempt.PaymentMethodDetails
+    kind = method["type"]
+    branch: Json = {}
+    if kind == "card":
+        known = details.Card.__annotations__
+        branch = part(
+            details.Card, **{name: value for name, value in method["card"].items() if name in known}
+        )
+    return sandbox.create(
+        "setup_attempt",
+        "setatt_1",
+        attach_to_self=intent["attach_to_self"],
+        customer=intent["customer"],
+        payment_method=method["id"],
+        payment_method_details=part(details, type=kind, **{kind: branch}),
+        setup_intent=intent["id"],
+        status="processing",
+        usage=intent["usage"],
+    )
+
+
 def _wait(sandbox: Sandbox, intent: Json, action: Json) -> Json:
     intent |= {"status": "requires_action", "next_action": action}
+    payment_flow.end_setup_attempt(sandbox, intent, "requires_action")
     sandbox.save(intent)
     sandbox.emit("setup_intent.requires_action", intent)
     return intent
@@ -255,6 +279,7 @@ def _decline(sandbox: Sandbox, intent: Json, method: Json, why: Decline) -> None
         "payment_method": None,
         "last_setup_error": failed,
     }
+    payment_flow.end_setup_attempt(sandbox, intent, "failed")
     sandbox.save(intent)
     sandbox.emit("setup_intent.setup_failed", intent)
     raise ApiError(

@@ -28,6 +28,7 @@ _BRANCHED = frozenset(
         "Charge.PaymentMethodDetails",
         "PaymentIntent.NextAction",
         "PaymentIntent.PaymentMethodOptions",
+        "SetupAttempt.PaymentMethodDetails",
         "SetupIntent.NextAction",
         "SetupIntent.PaymentMethodOptions",
         "Session.PaymentMethodOptions",

@@ -33,6 +33,7 @@ KINDS = [
     "product",
     "radar.early_fraud_warning",
     "refund",
+    "setup_attempt",
     "setup_intent",
     "webhook_endpoint",
 ]

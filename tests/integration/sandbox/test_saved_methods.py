@@ -92,6 +92,8 @@ def test_a_card_that_is_declined_is_not_saved(stripe_sandbox: StripeSandbox) -> 
 
     intent = error_of(declined.value)["setup_intent"]["id"]
     assert v1.setup_intents.retrieve(intent).status == "requires_payment_method"
+    (attempt,) = v1.setup_attempts.list({"setup_intent": intent}).data
+    assert (attempt.status, attempt.setup_error.code) == ("failed", "card_declined")
     assert v1.customers.payment_methods.list(customer.id).data == []
 
 
