@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -47,6 +48,13 @@ _CHANNELS: Final = {
     AttemptMethod.READER: SaleChannel.IN_PERSON,
     AttemptMethod.LINK: SaleChannel.LINK,
 }
+#: What a chip said, as schemes want it on the customer's paper: (name at the processor, name on paper).
+_CHIP_LINES: Final = (
+    ("application_cryptogram", "AC"),
+    ("authorization_response_code", "ARC"),
+    ("terminal_verification_results", "TVR"),
+    ("transaction_status_information", "TSI"),
+)
 IN_PERSON: Final = frozenset({"card_present", "interac_present"})
 
 
@@ -78,7 +86,13 @@ def book_sale(db: Transaction, payment: Any, attempt: Any, charge: ProcessorChar
         aid=instrument.emv.get("dedicated_file_name"),
         application_label=instrument.emv.get("application_preferred_name"),
         verification=instrument.emv.get("cardholder_verification_method"),
+        receipt=_chip_lines(instrument.emv),
     )
+
+
+def _chip_lines(emv: Mapping[str, str]) -> str | None:
+    lines = [f"{label} {emv[name]}" for name, label in _CHIP_LINES if name in emv]
+    return "\n".join(lines) or None
 
 
 def book_decline(

@@ -31,6 +31,7 @@ from protocols.ids import new_id
 from protocols.money import Money
 from tests.fixtures.control_plane import Factory
 from tests.fixtures.virtual_terminal import Connected
+from tests.support.counter_reader import counter_of
 from tests.support.pdf_text import words_in
 
 LINES = "** CUSTOMER COPY **\nCard 4242 4242 4242 4242"
@@ -364,3 +365,25 @@ def test_a_payment_of_another_merchant_has_no_receipt(connected: Connected) -> N
     )
 
     assert stranger.get(f"/v1/payments/{payment.id}/receipt.txt").status_code == 404
+
+
+def test_a_sale_on_the_processors_reader_tells_what_its_chip_said(connected: Connected) -> None:
+    counter = counter_of(connected)
+    begun = counter.sell(20_00)
+    counter.tap()
+    counter.look()
+    till = connected.make.client_as(connected.merchant_id, Role.CASHIER)
+    (charge_of_it,) = connected.sandbox.taken()
+    chip = charge_of_it["payment_method_details"]["card_present"]["receipt"]
+
+    text = text_of(till, begun.id)
+
+    for told in (
+        f"Application {chip['application_preferred_name']}",
+        f"AID {chip['dedicated_file_name']}",
+        f"AC {chip['application_cryptogram']}",
+        f"TVR {chip['terminal_verification_results']}",
+        f"TSI {chip['transaction_status_information']}",
+        "US$20.00",
+    ):
+        assert told in text
