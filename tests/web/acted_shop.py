@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from control_plane.accounts import service
 from control_plane.accounts.caller import Caller, CallerKind
@@ -35,7 +35,13 @@ from control_plane.payments.reports import (
 from control_plane.payments.sessions import StartSession, start_session
 from control_plane.transactions.ledger import DEVICE_COLUMNS, device_row
 from control_plane.transactions.models import TRANSACTIONS
-from protocols.cloud.commands import CancelPayment, DiagnoseReader, RebootReader, StartPayment
+from protocols.cloud.commands import (
+    CancelPayment,
+    DiagnoseReader,
+    RebootReader,
+    ReversePayment,
+    StartPayment,
+)
 from protocols.cloud.events import (
     CommandResult,
     OutboxLevel,
@@ -249,6 +255,28 @@ class ActedShop:
                     grant = claim_command(db, self.device_id, command.id, new_id("non"), now)
                 if grant.granted:
                     self._sell(body)
+            case ReversePayment() as body:
+                with self.parts.database.connection() as db:
+                    now = self.parts.clock.now()
+                    grant = claim_command(db, self.device_id, command.id, new_id("non"), now)
+                if grant.granted:
+                    self._take_back(body)
+
+    def _take_back(self, body: ReversePayment) -> None:
+        """What the reader took goes back, in full."""
+        self._step(body.session_id, "sent")
+        self._pause()
+        with self.parts.database.reading_connection() as db:
+            sale = db.execute(
+                select(TRANSACTIONS.c.id).where(
+                    TRANSACTIONS.c.external_id == body.original_session_id
+                )
+            ).scalar_one()
+        sold = {
+            "session_id": body.session_id, "reader_id": body.reader_id, "kind": "reversal",
+            "amount_minor": body.amount_minor, "currency": body.currency,
+        }  # fmt: skip
+        self._decide({**APPROVE, **sold, "decided_by": "answer"}, original_id=sale)
 
     def _sell(self, body: StartPayment) -> None:
         cents = body.amount_minor % 100
@@ -290,18 +318,22 @@ class ActedShop:
 
     def decide(self, body: StartPayment, *, outcome: Any, **facts: Any) -> None:
         """The end of a sale: its row in the ledger, then its session."""
-        now = self.parts.clock.now()
         told: dict[str, Any] = {
             "session_id": body.session_id, "reader_id": body.reader_id, "kind": body.transaction,
             "outcome": outcome, "amount_minor": body.amount_minor, "currency": body.currency,
             "decided_by": "answer", "reference": body.reference, "note": body.note,
             "cashier_id": body.cashier_id, **facts,
         }  # fmt: skip
+        self._decide(told)
+
+    def _decide(self, told: dict[str, Any], *, original_id: str | None = None) -> None:
+        now = self.parts.clock.now()
         result = PaymentResult(**told)
         transaction_id = new_id("tx")
         values = device_row(
             transaction_id, self.merchant_id, self.location_id, self.device_id, result,
-            digest="0" * 32, epoch=1, seq=1, occurred_at=now, received_at=now, original_id=None,
+            digest="0" * 32, epoch=1, seq=1, occurred_at=now, received_at=now,
+            original_id=original_id,
         )  # fmt: skip
         with self.parts.database.connection() as db:
             db.execute(insert(TRANSACTIONS).values(dict(zip(DEVICE_COLUMNS, values, strict=True))))
