@@ -268,7 +268,7 @@ function build() {
   announce();
 }
 
-const brandName = (brand) => ({ visa: "Visa", mastercard: "Mastercard", amex: "American Express" })[brand] ?? brand;
+const brandName = (brand) => ({ visa: "Visa", mastercard: "Mastercard", amex: "Amex" })[brand] ?? brand;
 const savingOffered = () => given.session?.payment_method_save === "enabled";
 
 function pick(one) {

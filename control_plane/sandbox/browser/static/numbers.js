@@ -3,7 +3,7 @@
 const BRANDS = [
   { brand: "visa", name: "Visa", starts: /^4/, lengths: [13, 16, 19] },
   { brand: "mastercard", name: "Mastercard", starts: /^(5[1-5]|2(22[1-9]|2[3-9]|[3-6]|7[01]|720))/, lengths: [16] },
-  { brand: "amex", name: "American Express", starts: /^3[47]/, lengths: [15], groups: [4, 6, 5], cvc: 4 },
+  { brand: "amex", name: "Amex", starts: /^3[47]/, lengths: [15], groups: [4, 6, 5], cvc: 4 },
   { brand: "discover", name: "Discover", starts: /^(6011|64[4-9]|65)/, lengths: [16] },
   { brand: "diners", name: "Diners Club", starts: /^(36|38|39|30[0-5])/, lengths: [14, 16], groups: [4, 6, 4] },
   { brand: "jcb", name: "JCB", starts: /^35(2[89]|[3-8])/, lengths: [16] },
