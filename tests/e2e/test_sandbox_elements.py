@@ -209,7 +209,7 @@ def test_no_token_without_a_check_first(shop_page: Page) -> None:
 def test_changes_tell_brand_and_completeness_and_no_more(shop_page: Page) -> None:
     fields = mount(shop_page)
     fields.get_by_label("Card number").press_sequentially("3782")
-    expect(fields.get_by_text("Amex")).to_be_visible()
+    expect(fields.get_by_text("Amex", exact=True)).to_be_visible()
     assert shop_page.evaluate("() => [changed.brand, changed.complete, changed.empty]") == [
         "amex",
         False,
