@@ -5,7 +5,6 @@ The styles stand in the document itself: a mail or a saved file has no other pla
 
 from __future__ import annotations
 
-import base64
 import textwrap
 from pathlib import Path
 from typing import Final
@@ -34,10 +33,8 @@ _ENVIRONMENT: Final = Environment(
 
 def as_page(sheet: Sheet) -> str:
     """An HTML page that stands alone and prints well."""
-    logo = ""
-    if sheet.logo is not None:
-        logo = f"data:image/png;base64,{base64.b64encode(sheet.logo.png).decode()}"
-    return _ENVIRONMENT.get_template("page.html").render(sheet=sheet, logo_address=logo).lstrip()
+    page = _ENVIRONMENT.get_template("page.html")
+    return page.render(sheet=sheet, logo_address=sheet.logo_address).lstrip()
 
 
 def as_mail(sheet: Sheet, *, subject: str, customer: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,6 +51,13 @@ class Sheet:
     footer: tuple[str, ...]
     number: str
     logo: Logo | None
+
+    @property
+    def logo_address(self) -> str:
+        """The logo itself, as the address of a picture; empty without one."""
+        if self.logo is None:
+            return ""
+        return f"data:image/png;base64,{base64.b64encode(self.logo.png).decode()}"
 
     def say(self, text: str) -> str:
         """A text of ours in this language."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from control_plane.web.views import ReaderChoice, Receipt, SessionPanel
+    from control_plane.receipts.sheet import Sheet
+    from control_plane.web.views import ReaderChoice, SessionPanel
     from protocols.money import Money
 
 #: What Stripe's own script needs besides the origin that it comes from.
@@ -267,7 +268,7 @@ class PaymentPanel:
     link: LinkCard | None = None
     session: SessionPanel | None = None
     account: FieldsAccount | None = None
-    receipt: Receipt | None = None
+    receipt: Sheet | None = None
     receipt_email: str = ""
     duplicate_href: str = ""
     transaction_href: str = ""

@@ -28,10 +28,11 @@ from protocols.money import Money
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from control_plane.receipts.sheet import Sheet
     from control_plane.till.values import TillField
     from control_plane.virtual_terminal.views import AttemptView, LinkView, PaymentView
     from control_plane.web.pay_views import FieldsAccount
-    from control_plane.web.views import Receipt, SessionPanel
+    from control_plane.web.views import SessionPanel
     from control_plane.web.visits import Visit
 
 _ENDED: Final = frozenset({AttemptState.DECLINED, AttemptState.FAILED})
@@ -63,7 +64,7 @@ class Around:
     base_url: str = ""
     account: FieldsAccount | None = None
     session: SessionPanel | None = None
-    receipt: Receipt | None = None
+    receipt: Sheet | None = None
     customer_email: str = ""
     own_fields: Sequence[TillField] = ()
     notice: str = ""

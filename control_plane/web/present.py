@@ -7,12 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from control_plane.web import words
-from control_plane.web.i18n import N_
 from control_plane.web.views import (
     Moment,
     ReaderChoice,
     ReaderRow,
-    Receipt,
     SaleRow,
     SessionPanel,
 )
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from control_plane.payments.views import SessionView, StepView
+    from control_plane.receipts.sheet import Sheet
 
 #: Names of card schemes as their owners write them; the rest is shown as the reader says it.
 _BRANDS: Final = {
@@ -162,7 +161,7 @@ def session_panel(
     now: datetime,
     *,
     places: Mapping[str, str],
-    receipt: Receipt | None = None,
+    receipt: Sheet | None = None,
 ) -> SessionPanel:
     """A session as the till shows it."""
     left, total = _time_left(session, steps, now)
@@ -191,28 +190,6 @@ def session_panel(
             f"/transactions/{session.transaction_id}" if session.transaction_id else ""
         ),
         receipt=receipt,
-    )
-
-
-def receipt_of_transaction(row: Row[Any], merchant: str, place: str) -> Receipt:
-    """What the customer may take home, from a row of the ledger."""
-    facts = [
-        (N_("Card"), card(row.card_brand, row.card_masked or row.card_last4)),
-        (N_("Application"), row.application_label or ""),
-        (N_("AID"), row.aid or ""),
-        (N_("Approval code"), row.authorization_code or ""),
-        (N_("Terminal"), row.terminal_id or ""),
-        (N_("Receipt number"), "" if row.receipt_number is None else str(row.receipt_number)),
-        (N_("Order number"), row.reference or ""),
-    ]
-    return Receipt(
-        merchant=merchant,
-        place=place,
-        at=row.occurred_at,
-        amount=Money(row.amount_minor, row.currency),
-        kind=row.kind.value,
-        facts=[(label, value) for label, value in facts if value],
-        lines=(row.receipt or "").splitlines(),
     )
 
 

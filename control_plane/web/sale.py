@@ -37,6 +37,7 @@ from control_plane.virtual_terminal.views import (
 )
 from control_plane.web import pay_words, present, refund_words, words
 from control_plane.web.i18n import N_
+from control_plane.web.paper import paper_of
 from control_plane.web.paying import card_of, face_of
 from control_plane.web.sale_views import (
     Disputed,
@@ -134,8 +135,6 @@ def _whole(db: Transaction, visit: Visit, row: Found | None, payment: PaymentVie
 def page_values(db: Transaction, visit: Visit, sale: Sale) -> dict[str, Any]:
     """What ``transactions/detail.html`` shows."""
     row, payment = sale.row, sale.payment
-    whole = row if row is not None else payment
-    place = visit.places.get(getattr(whole, "location_id", None) or "", "")
     moved = row is not None and row.status is Status.APPROVED
     return {
         "sale_id": sale.id,
@@ -155,9 +154,7 @@ def page_values(db: Transaction, visit: Visit, sale: Sale) -> dict[str, Any]:
         "twins": _twins(db, visit, sale),
         "moments": _moments(db, visit, sale),
         "raw": json.dumps(_raw(sale), indent=2, ensure_ascii=False),
-        "receipt": present.receipt_of_transaction(row, visit.merchant_name, place)
-        if moved and row is not None
-        else None,
+        "receipt": paper_of(db, visit, row.id) if moved and row is not None else None,
         "receipt_href": f"/v1/transactions/{row.id}/receipt" if moved and row is not None else "",
         "shop_copy": (row.merchant_receipt or "") if row is not None else "",
         "can_reverse": _can_reverse(db, visit, sale),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, tzinfo
 
+    from control_plane.receipts.sheet import Sheet
     from control_plane.web.pay_views import (
         ChosenCustomer,
         FieldsAccount,
@@ -142,20 +143,6 @@ class TillForm:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What the customer may take home."""
-
-    merchant: str
-    place: str
-    at: datetime
-    amount: Money
-    kind: str
-    facts: Sequence[tuple[str, str]]
-    """(label in English, value)"""
-    lines: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
 class SessionPanel:
     """A tap session, running or decided."""
 
@@ -180,7 +167,7 @@ class SessionPanel:
     note: str = ""
     cashier: str = ""
     transaction_href: str = ""
-    receipt: Receipt | None = None
+    receipt: Sheet | None = None
 
 
 @dataclass(frozen=True, slots=True)

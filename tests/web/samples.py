@@ -12,6 +12,9 @@ import segno
 from markupsafe import Markup
 
 from control_plane.accounts.permissions import ROLES, Role
+from control_plane.receipts import document as paper
+from control_plane.receipts.look import Look
+from control_plane.receipts.sheet import sheet_of
 from control_plane.web import words
 from control_plane.web.views import (
     Attention,
@@ -21,7 +24,6 @@ from control_plane.web.views import (
     Person,
     ReaderChoice,
     ReaderRow,
-    Receipt,
     SaleRow,
     SessionPanel,
     Shell,
@@ -160,21 +162,31 @@ FORM = TillForm(
     readers=READERS,
     reader_id="rd_1",
 )
-RECEIPT = Receipt(
-    merchant="Maison Perrin",
-    place="12 rue Mercière, 69002 Lyon",
-    at=NOW,
-    amount=eur(12_34),
-    kind="sale",
-    facts=[
-        ("Card", "Visa •••• 4242"),
-        ("Read as", "Tapped"),
-        ("Approval code", "042817"),
-        ("Terminal", "68210437"),
-        ("Receipt", "0117"),
-        ("AID", "A0000000031010"),
-    ],
-    lines=["* CUSTOMER COPY *", "SIM TERMINAL 1.02", "APPROVED", "Thank you"],
+RECEIPT = sheet_of(
+    paper.Receipt(
+        id="tx_06f3k8m2r4s6t8v0w2x4y6z8a0",
+        merchant="Maison Perrin",
+        place="12 rue Mercière, 69002 Lyon",
+        at=NOW,
+        zone=ZoneInfo("Europe/Paris"),
+        kind="sale",
+        standing=paper.Standing.DONE,
+        total=eur(12_34),
+        items=(
+            paper.Item(name="Espresso", quantity=2, unit=eur(2_50), total=eur(5_00)),
+            paper.Item(name="Tarte Tatin", quantity=1, unit=eur(7_34), total=eur(7_34)),
+        ),
+        card_brand="visa",
+        card_last4="4242",
+        entry_mode="contactless",
+        approval_code="042817",
+        terminal_id="68210437",
+        receipt_number=117,
+        aid="A0000000031010",
+        printed=("* CUSTOMER COPY *", "SIM TERMINAL 1.02", "APPROVED", "Thank you"),
+    ),
+    Look(message="Thank you, and see you soon."),
+    "en",
 )
 SESSION = SessionPanel(
     id="ts_06g1",

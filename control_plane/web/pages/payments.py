@@ -31,9 +31,9 @@ from control_plane.payments import sessions as tap_sessions
 from control_plane.payments.errors import AnswerLost, SessionDecided
 from control_plane.payments.timeline import session_topic
 from control_plane.receipts import service as receipts
+from control_plane.receipts.sheet import Sheet
 from control_plane.till import queries as tills
 from control_plane.till.values import Channel
-from control_plane.transactions import queries as ledger
 from control_plane.virtual_terminal import links, queries
 from control_plane.virtual_terminal.desk import Desk
 from control_plane.virtual_terminal.errors import FieldsRefused, PossibleDuplicate
@@ -47,10 +47,11 @@ from control_plane.web.forms import Asked, Filled, filled, policy_of
 from control_plane.web.i18n import N_
 from control_plane.web.link_mail import link_mail
 from control_plane.web.pages.pos import READER_COOKIE, recent_sales, remember_reader
+from control_plane.web.paper import paper_of
 from control_plane.web.pay_views import MethodPanel, PaymentPanel
 from control_plane.web.paying import Around
 from control_plane.web.streams import follow
-from control_plane.web.views import Receipt, SessionPanel
+from control_plane.web.views import SessionPanel
 from control_plane.web.visits import Site, Visit, site_of
 from protocols.ids import new_id
 from protocols.money import Money
@@ -497,12 +498,10 @@ def _session_id(parts: Parts, caller: Caller, payment_id: str) -> str | None:
     return last.session_id if last else None
 
 
-def _receipt(db: Transaction, visit: Visit, payment: PaymentView) -> Receipt | None:
+def _receipt(db: Transaction, visit: Visit, payment: PaymentView) -> Sheet | None:
     if payment.state is not PaymentState.PAID or payment.transaction_id is None:
         return None
-    row = ledger.transaction(db, visit.caller.scope, payment.transaction_id)
-    place = visit.places.get(payment.location_id or "", "")
-    return present.receipt_of_transaction(row, visit.merchant_name, place) if row else None
+    return paper_of(db, visit, payment.transaction_id)
 
 
 def _email(db: Transaction, visit: Visit, payment: PaymentView) -> str:

@@ -30,6 +30,7 @@ from control_plane.virtual_terminal.lifecycle import PaymentState
 from control_plane.web import forms, paying, present
 from control_plane.web.forms import Asked, Filled, filled, policy_of
 from control_plane.web.i18n import N_
+from control_plane.web.paper import paper_of
 from control_plane.web.streams import follow
 from control_plane.web.views import SaleRow, SessionPanel, TillForm
 from control_plane.web.visits import Site, Visit, names_of, site_of
@@ -257,9 +258,7 @@ def _panel(db: Transaction, visit: Visit, session_id: str) -> SessionPanel:
     steps = queries.steps(db, visit.caller.scope, session_id)
     receipt = None
     if session.state is SessionState.APPROVED and session.transaction_id is not None:
-        row = ledger.transaction(db, visit.caller.scope, session.transaction_id)
-        place = visit.places.get(session.location_id, "")
-        receipt = present.receipt_of_transaction(row, visit.merchant_name, place) if row else None
+        receipt = paper_of(db, visit, session.transaction_id)
     return present.session_panel(session, steps, visit.now, places=visit.places, receipt=receipt)
 
 
