@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI
 from fastapi import Request as HttpRequest
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 import control_plane.sandbox as package
@@ -141,6 +141,18 @@ def create_sandbox(
         if http.method == "OPTIONS":
             return Response(status_code=204, headers=_CORS)
         return _response(await api.serve(await _request(http, f"/v1/{rest}")))
+
+    @app.exception_handler(Exception)
+    async def fail(http: HttpRequest, error: Exception) -> Response:
+        """Something of ours is broken; the server logs it. Nothing was changed: the transaction was undone."""
+        del http, error
+        body = {
+            "error": {
+                "type": "api_error",
+                "message": "The sandbox could not do this; its log says why.",
+            }
+        }
+        return JSONResponse(body, 500, _CORS)
 
     return app
 
