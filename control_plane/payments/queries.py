@@ -314,6 +314,29 @@ def reversal_of(db: Transaction, session_id: str) -> Found | None:
     ).first()
 
 
+def taken_by(
+    db: Transaction,
+    merchant_id: str,
+    cashier_id: str,
+    currency: str,
+    since: datetime,
+    *,
+    with_tries: bool,
+) -> int:
+    """Minor units that a cashier took, or may be taking, on readers since then; perhaps with tries of payments."""
+    statement = select(func.coalesce(func.sum(SESSIONS.c.amount_minor), 0)).where(
+        SESSIONS.c.merchant_id == merchant_id,
+        SESSIONS.c.cashier_id == cashier_id,
+        SESSIONS.c.currency == currency,
+        SESSIONS.c.created_at >= since,
+        SESSIONS.c.kind == SessionKind.SALE,
+        SESSIONS.c.state.in_(sorted(OPEN_STATES | {SessionState.APPROVED})),
+    )
+    if not with_tries:
+        statement = statement.where(SESSIONS.c.payment_id.is_(None))
+    return int(db.execute(statement).scalar_one())
+
+
 def devices_of(db: Transaction, session_ids: Collection[str]) -> dict[str, str]:
     """Which device each of these sessions belongs to; those that are not known here are left out."""
     if not session_ids:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from control_plane import events
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
+from control_plane.accounts.queries import location_of
 from control_plane.audit.service import record
 from control_plane.audit.tags import AuditTag
 from control_plane.db.unit_of_work import Transaction, context_of
@@ -35,6 +37,9 @@ from control_plane.payments.lifecycle import SessionKind, StepKind
 from control_plane.payments.models import HOLDS_READER, SESSIONS
 from control_plane.payments.queries import ReaderForPayment
 from control_plane.payments.views import SessionView
+from control_plane.till.limits import excess_on_reader
+from control_plane.till.queries import bounds_of
+from control_plane.transactions.queries import charged_by
 from protocols.cloud.commands import CancelPayment, CommandBody, ReversePayment, StartPayment
 from protocols.ids import new_id
 from protocols.money import Money, exponent
@@ -82,7 +87,7 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
     """Begin a payment on a reader.
 
     Raises NotFound, AmountRefused, ReaderSuspended, ReaderOffline, ReaderNotReady, ReaderCannot, and ReaderBusy when
-    another session has the reader; then nothing was sent to anybody.
+    another session has the reader, and LimitReached; then nothing was sent to anybody.
     """
     is_refund = wish.kind == "refund"
     caller.must(
@@ -93,6 +98,10 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
     _check_reader(reader)
     if is_refund:
         capabilities.require(reader, "refund")
+        _check_refund(db, caller, wish.amount)
+    elif wish.payment_id is None:
+        # As a try of a payment, it was looked at when that began.
+        _check_limits(db, caller, wish.amount, reader)
     session_id = new_id("ts")
     reference, note = redact_card_numbers(wish.reference), redact_card_numbers(wish.note)
     body = StartPayment(
@@ -134,6 +143,7 @@ def start_reversal(db: Transaction, caller: Caller, session_id: str) -> SessionV
     reader = queries.reader_for_payment(db, caller.scope, sale.reader_id)
     _check_reader(reader)
     capabilities.require(reader, "reversal")
+    _check_refund(db, caller, Money(sale.approved_minor or sale.amount_minor, sale.currency))
     body = ReversePayment(
         session_id=new_id("ts"),
         original_session_id=sale.id,
@@ -331,6 +341,32 @@ def _ask_device(db: Transaction, caller: Caller, session: SessionView, state: Se
         body=body,
         issued_by=caller.id,
     )
+
+
+def _check_limits(db: Transaction, caller: Caller, amount: Money, reader: ReaderForPayment) -> None:
+    """Raises LimitReached for more than this member, or anybody here, may charge."""
+    bounds = bounds_of(db, caller.merchant_id, caller.id)
+    today = None
+    if bounds.limits.counts_the_day:
+        location = location_of(db, caller.scope, reader.location_id)
+        zone = ZoneInfo(location.time_zone) if location is not None else UTC
+        now = context_of(db).clock.now().astimezone(zone)
+        since = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        whose = (caller.merchant_id, caller.id, amount.currency, since)
+        on_readers = queries.taken_by(db, *whose, with_tries=True)
+        today = Money(on_readers + charged_by(db, *whose), amount.currency)
+    excess = bounds.limits.excess(bounds.charge, amount, method="reader", charged_today=today)
+    if excess is not None:
+        raise excess
+
+
+def _check_refund(db: Transaction, caller: Caller, amount: Money) -> None:
+    """Raises LimitReached: on a reader, nobody can approve in between."""
+    bounds = bounds_of(db, caller.merchant_id, caller.id)
+    may_approve = caller.can(Permission.PAYMENT_REFUND_APPROVE)
+    excess = excess_on_reader(bounds.limits, bounds.refund, amount, may_approve=may_approve)
+    if excess is not None:
+        raise excess
 
 
 def _check_amount(amount: Money) -> None:

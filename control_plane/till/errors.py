@@ -25,6 +25,12 @@ class AboveYourDay(LimitReached):
     )
 
 
+class AboveYourRefund(LimitReached):
+    """More than this member may give back on a reader, where nobody can approve it."""
+
+    message = "You may give back up to {limit} on a reader. Ask somebody who may give back more."
+
+
 class AboveTheShops(LimitReached):
     """More at once than anybody here may charge."""
 

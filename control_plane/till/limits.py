@@ -9,6 +9,7 @@ from control_plane.till.errors import (
     AboveTheShops,
     AboveYourCharge,
     AboveYourDay,
+    AboveYourRefund,
     CurrencyNotOffered,
     LimitReached,
     MethodNotYours,
@@ -47,9 +48,17 @@ class MemberLimits:
         """
         if amount.currency not in settings.currencies:
             return CurrencyNotOffered(currency=amount.currency)
+        return self.excess(
+            settings.charge_limits, amount, method=method, charged_today=charged_today
+        )
+
+    def excess(
+        self, most_here: Amounts, amount: Money, *, method: str, charged_today: Money | None = None
+    ) -> LimitReached | None:
+        """The same, where any currency is taken; ``most_here`` is what nobody here may charge more of at once."""
         if self.methods is not None and method not in self.methods:
             return MethodNotYours(method=method)
-        most = limit_in(settings.charge_limits, amount.currency)
+        most = limit_in(most_here, amount.currency)
         if most is not None and amount > most:
             return AboveTheShops(limit=most)
         most = limit_in(self.charge, amount.currency)
@@ -78,6 +87,21 @@ def needs_approval(settings: TillSettings, limits: MemberLimits, amount: Money) 
         limit_in(limits.refund, amount.currency),
     )
     return any(most is not None and amount > most for most in bounds)
+
+
+def excess_on_reader(
+    limits: MemberLimits, most_here: Amounts, amount: Money, *, may_approve: bool
+) -> LimitReached | None:
+    """Why this member may not give an amount back on a reader, where nobody can approve it in between.
+
+    Above the shop's bound, only somebody who may approve refunds gives back there; above their own, nobody does.
+    """
+    own, shops = limit_in(limits.refund, amount.currency), limit_in(most_here, amount.currency)
+    if own is not None and amount > own:
+        return AboveYourRefund(limit=own)
+    if shops is not None and amount > shops and not may_approve:
+        return AboveYourRefund(limit=shops)
+    return None
 
 
 def limit_in(amounts: Mapping[str, int], currency: str) -> Money | None:

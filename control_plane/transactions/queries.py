@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, case, func, or_, select
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
 from control_plane.transactions.found_by import folded, payments_with
+from control_plane.transactions.ledger import READER
 from control_plane.transactions.models import (
     SETTLEMENTS,
     TRANSACTIONS,
@@ -149,6 +150,22 @@ def count_by_status(db: Transaction, scope: Scope, wanted: TransactionFilter) ->
         select(_T.status, func.count()).where(*_conditions(scope, wanted)).group_by(_T.status)
     )
     return {status: count for status, count in rows}  # noqa: C416 - rows are no pairs to mypy
+
+
+def charged_by(
+    db: Transaction, merchant_id: str, cashier_id: str, currency: str, since: datetime
+) -> int:
+    """Minor units of approved sales that a cashier brought in since then, other than on readers of ours."""
+    statement = select(func.coalesce(func.sum(_T.amount_minor), 0)).where(
+        _T.merchant_id == merchant_id,
+        _T.cashier_id == cashier_id,
+        _T.currency == currency,
+        _T.occurred_at >= since,
+        _T.kind == Kind.SALE,
+        _T.status == Status.APPROVED,
+        _T.source != READER,
+    )
+    return int(db.execute(statement).scalar_one())
 
 
 def moments_of(db: Transaction, scope: Scope, wanted: TransactionFilter) -> list[datetime]:

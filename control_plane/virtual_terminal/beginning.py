@@ -23,13 +23,14 @@ from control_plane.customers import queries as customer_queries
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import insert, insert_new
 from control_plane.errors import NotFound
+from control_plane.payments.errors import AmountRefused
+from control_plane.payments.queries import taken_by
 from control_plane.till.fields import check_fields, reference_of, searchable
 from control_plane.till.queries import limits_of
 from control_plane.till.values import TillSettings
 from control_plane.transactions import found_by
 from control_plane.virtual_terminal import guard, queries, settle, timeline
 from control_plane.virtual_terminal.errors import (
-    AmountRefused,
     AttemptRunning,
     FieldsRefused,
     FormReused,
@@ -369,7 +370,10 @@ def _check_limits(
                 "since": since,
             },
         ).scalar_one()
-        today = Money(int(charged), amount.currency)
+        on_readers = taken_by(
+            db, caller.merchant_id, caller.id, amount.currency, since, with_tries=False
+        )
+        today = Money(int(charged) + on_readers, amount.currency)
     objection = limits.objection(settings, amount, method=how.channel, charged_today=today)
     if objection is not None:
         raise objection
