@@ -438,12 +438,13 @@ def _form(
     reader_id = wish.reader
     if reader_id not in {reader.id for reader in readers}:
         reader_id = next((reader.id for reader in readers if reader.is_ready), "")
-    currencies = settings.currencies
-    if len(currencies) < 2:
-        currencies = (settings.currency, *(one for one in _COMMON if one != settings.currency))
-    currency = wish.currency if wish.currency in currencies else settings.currency
     may_charge = visit.caller.can(Permission.PAYMENT_CHARGE_CREATE)
     account = fields_account(db, visit.caller.merchant_id) if may_charge else None
+    currencies = settings.currencies
+    if account is None and len(currencies) < 2:
+        # Readers of ours take what they are told; what else is taken, the settings say.
+        currencies = (settings.currency, *(one for one in _COMMON if one != settings.currency))
+    currency = wish.currency if wish.currency in currencies else settings.currency
     methods = pay_words.METHODS if may_charge else pay_words.METHODS[:1]
     limits = tills.limits_of(db, visit.caller.merchant_id, visit.caller.id)
     if limits.methods is not None:
