@@ -33,4 +33,6 @@ Where things are, for whoever adds endpoints:
   Secure returns to), ``disputes.dispute(sandbox, charge, reason=)``. Other addresses that objects name:
   ``/_hosted/receipts/{charge}``, ``/_hosted/microdeposits/{intent}``, ``/_hosted/mandates/{reference}``. A
   refusal with ``keeps`` is a decline: catch it inside the transaction, else what was written down is lost.
+- Beside the API: ``control.py`` (``/_sandbox/…``: faults, the clock, readers' customers), ``hosted.py`` (the pages
+  that Stripe hosts), ``browser/`` (``/sandbox-stripe.js`` and the iframes with the fields).
 """

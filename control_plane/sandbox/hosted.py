@@ -19,7 +19,7 @@ from control_plane.sandbox.browser import text_of
 from control_plane.sandbox.browser.pages import page
 from control_plane.sandbox.control import ControlRoute, The
 from control_plane.sandbox.engine import Sandbox
-from control_plane.sandbox.errors import ApiError, Json, no_such
+from control_plane.sandbox.errors import ApiError, Json, missing_parameter, no_such
 
 router = APIRouter(route_class=ControlRoute)
 
@@ -288,6 +288,8 @@ async def pay_checkout(session: str, request: Request, sandbox: The) -> Json:
         for name, value in form.items()
         if name.startswith("custom ") and value
     }
+    if "confirmation_token" not in form:
+        raise missing_parameter("confirmation_token")
     refusal: ApiError | None = None
     with sandbox.transaction():
         try:
