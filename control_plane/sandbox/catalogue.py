@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from stripe.params import (
     PriceCreateParams,
     PriceListParams,
@@ -103,12 +105,14 @@ def new_price(sandbox: Sandbox, params: Json) -> Json:
     if inline is not None:
         product = new_product(sandbox, inline)["id"]
     sandbox.named("product", product, "product")
-    amount = params.get("unit_amount")
-    if amount is None and params.get("unit_amount_decimal") is not None:
-        amount = int(params["unit_amount_decimal"])
-    if amount is None and params.get("custom_unit_amount") is None:
+    exact = params.get("unit_amount")
+    if exact is None and params.get("unit_amount_decimal") is not None:
+        exact = Decimal(str(params["unit_amount_decimal"]))
+    # Parts of a cent are in the decimal field only.
+    amount = None if exact is None or exact % 1 else int(exact)
+    if exact is None and params.get("custom_unit_amount") is None:
         raise missing_parameter("unit_amount")
-    if amount is not None and amount < 0:
+    if exact is not None and exact < 0:
         raise ApiError(
             "This value must be greater than or equal to 0.",
             code="parameter_invalid_integer",
@@ -136,7 +140,7 @@ def new_price(sandbox: Sandbox, params: Json) -> Json:
         tax_behavior=params.get("tax_behavior", "unspecified"),
         type="recurring" if recurring else "one_time",
         unit_amount=amount,
-        unit_amount_decimal=None if amount is None else str(amount),
+        unit_amount_decimal=None if exact is None else str(exact),
     )
     changed(price, params, ())
     sandbox.save(price)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import stripe
@@ -22,7 +23,14 @@ from stripe.params.checkout import (
     SessionUpdateParams,
 )
 
-from control_plane.sandbox import catalogue, customers, intents, payment_intents, setup_intents
+from control_plane.sandbox import (
+    catalogue,
+    customers,
+    intents,
+    money,
+    payment_intents,
+    setup_intents,
+)
 from control_plane.sandbox.engine import Sandbox, public
 from control_plane.sandbox.errors import ApiError, Json, missing_parameter
 from control_plane.sandbox.payment_flow import raise_if_declined
@@ -335,7 +343,13 @@ def _new_session(
 ) -> Json:
     mode = params.get("mode", "payment")
     total = sum(one["amount_total"] for one in items)
-    currency = items[0]["currency"] if items else params.get("currency")
+    currency: Any = items[0]["currency"] if items else params.get("currency")  # JSON
+    if mode == "payment" and total < money.least_amount(currency):
+        least = money.spoken(money.least_amount(currency), currency)
+        raise ApiError(
+            f"The Checkout Session's total amount due must add up to at least {least}",
+            code="amount_too_small",
+        )
     limits = {
         name: params[name]
         for name in ("allowed_payment_method_types", "excluded_payment_method_types")
@@ -441,7 +455,7 @@ def _items(sandbox: Sandbox, given: list[Json]) -> list[Json]:
         )
         product = sandbox.fetch("product", price["product"])
         quantity = one.get("quantity", 1)
-        amount = (price["unit_amount"] or 0) * quantity
+        amount = round(Decimal(price["unit_amount_decimal"] or 0) * quantity)
         items.append(
             make(
                 "item",

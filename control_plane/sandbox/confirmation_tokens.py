@@ -47,7 +47,12 @@ def issue(
         payment_method_preview=preview,
         return_url=return_url,
         setup_future_usage=setup_future_usage,
-        shipping=shipping,
+        shipping=shipping
+        and {
+            "address": payment_methods.address_of(shipping.get("address")),
+            "name": shipping.get("name"),
+            "phone": shipping.get("phone"),
+        },
         use_stripe_sdk=use_stripe_sdk,
         _method=method,
     )

@@ -27,7 +27,6 @@ _PLAIN = (
     "balance", "business_name", "description", "email", "individual_name", "invoice_prefix", "name", "phone",
     "preferred_locales", "shipping", "tax_exempt",
 )  # fmt: skip
-_ADDRESS = ("city", "country", "line1", "line2", "postal_code", "state")
 _SESSION_LIVES_S = 1800
 
 
@@ -150,7 +149,7 @@ def _set(sandbox: Sandbox, customer: Json, params: Json) -> None:
     changed(customer, params, _PLAIN)
     if "address" in params:
         given = params["address"]
-        customer["address"] = given and {name: given.get(name) for name in _ADDRESS}
+        customer["address"] = given and payment_methods.address_of(given)
     email = customer["email"]
     if email is not None and "@" not in email:
         raise ApiError(f"Invalid email address: {email}", code="email_invalid", param="email")

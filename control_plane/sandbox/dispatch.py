@@ -109,16 +109,14 @@ class Api:
         if kind in _REFUSALS:
             return _refused(_REFUSALS[kind], request_id, retry=kind is not FaultKind.RATE_LIMIT)
         try:
-            answer = self._run(
-                request, request_id, fails=kind is FaultKind.SERVER_ERROR_AFTER_SUCCESS
-            )
+            answer = self._run(request, request_id, kind)
         except ApiError as refusal:
             answer = _refused(refusal, request_id)
         if kind in (FaultKind.LOST_ANSWER, FaultKind.TIMEOUT_AFTER_SUCCESS):
             return Answer(status=0, body=b"", headers={}, breaks=True)
         return answer
 
-    def _run(self, request: Request, request_id: str, *, fails: bool) -> Answer:
+    def _run(self, request: Request, request_id: str, kind: FaultKind | None) -> Answer:
         form = decode(
             request.query
             if request.method in ("GET", "DELETE")
@@ -146,14 +144,16 @@ class Api:
             remembered = self._remembered(request, key)
             if remembered is not None:
                 return remembered
-            try:
-                status, body = self._execute(endpoint, ids, form, request, key, request_id)
-            except MalformedRequest:
-                raise
-            except ApiError as refusal:
-                status, body = refusal.status, _encode(refusal.body(request_id))
-            if fails:
-                status, body = 500, _encode(_BROKEN.body(request_id))
+            status, body = 500, _encode(_BROKEN.body(request_id))
+            if kind is not FaultKind.SERVER_ERROR_REMEMBERED:
+                try:
+                    said = self._execute(endpoint, ids, form, request, key, request_id)
+                except MalformedRequest:
+                    raise
+                except ApiError as refusal:
+                    said = refusal.status, _encode(refusal.body(request_id))
+                if kind is not FaultKind.SERVER_ERROR_AFTER_SUCCESS:
+                    status, body = said
             self._remember(request, key, status, body, request_id)
         return Answer(status=status, body=body, headers=_headers(request, request_id))
 

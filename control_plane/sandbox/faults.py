@@ -22,6 +22,8 @@ class FaultKind(StrEnum):
     SERVER_ERROR = "server_error"
     #: It happens, and 500 is the answer, also to every repetition with the same key.
     SERVER_ERROR_AFTER_SUCCESS = "server_error_after_success"
+    #: 500 and nothing happened, and 500 is the answer to every repetition with the same key.
+    SERVER_ERROR_REMEMBERED = "server_error_remembered"
     #: 409 ``lock_timeout``; nothing happened.
     CONFLICT = "conflict"
     #: 429 ``rate_limit``; nothing happened.

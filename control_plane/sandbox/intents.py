@@ -289,11 +289,19 @@ def check_microdeposits(sandbox: Sandbox, intent: Json, params: Json) -> Json:
     )
 
 
+def shipping_of(given: Json | None) -> Json | None:
+    """Where goods go, with every line of the address."""
+    if given is None:
+        return None
+    address = payment_methods.address_of(given.get("address"))
+    return part(stripe.PaymentIntent.Shipping, **{**given, "address": address})
+
+
 def changed(before: Json, params: Json, plain: tuple[str, ...]) -> Json:
     """The object with the plain fields and the metadata that were sent; null where they were unset."""
     for name in plain:
         if name in params:
-            before[name] = params[name]
+            before[name] = shipping_of(params[name]) if name == "shipping" else params[name]
     if "metadata" in params:
         before["metadata"] = merged(before["metadata"] or {}, params["metadata"])
     return before

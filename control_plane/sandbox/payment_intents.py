@@ -80,7 +80,6 @@ def create_intent(sandbox: Sandbox, params: Json, **private: object) -> Json:
         "",
         **{
             **fields,
-            **{name: params.get(name) for name in _PLAIN},
             **private,
             "id": identifier,
             "amount": params["amount"],
@@ -101,7 +100,7 @@ def create_intent(sandbox: Sandbox, params: Json, **private: object) -> Json:
         },
     )
     intent["metadata"] = {}
-    intents.changed(intent, params, ())
+    intents.changed(intent, params, _PLAIN)
     _check_text(intent)
     if not params.get("confirm"):
         _set_method(sandbox, intent, params)
@@ -225,7 +224,7 @@ def confirm_intent(sandbox: Sandbox, intent: Json, params: Json) -> Json:
     method, token = intents.method_of(sandbox, intent, params)
     if token is not None:
         intent["setup_future_usage"] = intent["setup_future_usage"] or token["setup_future_usage"]
-        intent["shipping"] = intent["shipping"] or token["shipping"]
+        intent["shipping"] = intent["shipping"] or intents.shipping_of(token["shipping"])
     intents.redirect_check(intent, params, token)
     if method["type"] in payment_flow.DEBITS:
         reusable = intent["setup_future_usage"] == "off_session"

@@ -174,7 +174,9 @@ def of_parameters(sandbox: Sandbox, params: Json) -> Json:
                 "https://support.stripe.com/questions/enabling-access-to-raw-card-data-apis.",
                 status=402,
             )
-        token = str(given.get("token", ""))
+        if "token" not in given:
+            raise missing_parameter("card")
+        token = str(given["token"])
         found = ready_made(sandbox, f"pm_card_{token.removeprefix('tok_')}")
         if found is None:
             raise no_such("token", token, param="card[token]", status=400)
@@ -279,6 +281,12 @@ def checks_of(method: Json) -> Json:
     }
 
 
+def address_of(given: Json | None) -> Json:
+    """An address with all its lines, null where nothing was given."""
+    names = ("city", "country", "line1", "line2", "postal_code", "state")
+    return {name: (given or {}).get(name) for name in names}
+
+
 # --- endpoints ---
 
 
@@ -307,7 +315,7 @@ def update(call: Call, method: str) -> Json:
         )
     if "billing_details" in params:
         for name, value in (params["billing_details"] or {}).items():
-            found["billing_details"][name] = _address(value) if name == "address" else value
+            found["billing_details"][name] = address_of(value) if name == "address" else value
     if "metadata" in params:
         found["metadata"] = merged(found["metadata"], params["metadata"])
     if "allow_redisplay" in params:
@@ -477,13 +485,8 @@ def _unsaved(
 
 def _billing(given: Json | None) -> Json:
     billing = {**(given or {})}
-    billing["address"] = _address(billing.get("address"))
+    billing["address"] = address_of(billing.get("address"))
     return part(_Method.BillingDetails, **billing)
-
-
-def _address(given: Json | None) -> Json:
-    names = ("city", "country", "line1", "line2", "postal_code", "state")
-    return {name: (given or {}).get(name) for name in names}
 
 
 def _require(billing: Json | None, kind: str, *names: str) -> None:

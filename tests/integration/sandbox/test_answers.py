@@ -63,9 +63,9 @@ def busy_day() -> Iterator[StripeSandbox]:
                 continue
             with sandbox.sandbox.transaction():
                 payment_flow.complete_authentication(sandbox.sandbox, waiting.id, passed=False)
-        held = v1.payment_intents.create(
-            {**asked, "payment_method": "pm_card_visa", "capture_method": "manual"}
-        )
+        shipping = {"name": "Ann", "address": {"line1": "1 Main St"}}
+        kept = {"payment_method": "pm_card_visa", "capture_method": "manual"}
+        held = v1.payment_intents.create({**asked, **kept, "shipping": shipping})
         v1.payment_intents.capture(held.id, {"amount_to_capture": 400})
         saved = {"confirm": True, "customer": customer.id, **CARD}
         v1.setup_intents.create({**saved, "payment_method": "pm_card_visa"})

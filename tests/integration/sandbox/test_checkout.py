@@ -172,3 +172,31 @@ def test_prices_of_products_are_sold(stripe_sandbox: StripeSandbox) -> None:
     assert link.line_items.data[0].amount_total == 2100
     assert [one.unit_amount for one in v1.prices.list({"product": product.id}).data] == [700, 500]
     assert v1.products.retrieve(product.id).default_price is not None
+
+
+def test_parts_of_a_cent_add_up(stripe_sandbox: StripeSandbox) -> None:
+    price = {
+        "currency": "usd",
+        "unit_amount_decimal": "12.5",
+        "product_data": {"name": "Screw"},
+    }
+
+    link = new_link(stripe_sandbox, line_items=[{"price_data": price, "quantity": 10}])
+
+    (item,) = link.line_items.data
+    assert item.amount_total == 125
+    assert (item.price.unit_amount, str(item.price.unit_amount_decimal)) == (None, "12.5")
+
+
+def test_less_than_the_least_amount_is_not_sold(stripe_sandbox: StripeSandbox) -> None:
+    price = {"currency": "usd", "unit_amount": 5, "product_data": {"name": "Screw"}}
+    asked = {
+        "success_url": "https://shop.test",
+        "line_items": [{"price_data": price, "quantity": 1}],
+    }
+
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        stripe_sandbox.v1.checkout.sessions.create(asked)
+
+    assert refused.value.code == "amount_too_small"
+    assert stripe_sandbox.sandbox.store.find("product") == []
