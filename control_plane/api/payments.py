@@ -17,9 +17,10 @@ from control_plane.http.pagination import Page, PageOf
 from control_plane.http.security import requires
 from control_plane.http.threads import apart
 from control_plane.parts import Parts
+from control_plane.payments.errors import CurrencyRefused
 from control_plane.virtual_terminal import cloud_readers, queries
 from control_plane.virtual_terminal.desk import Desk
-from control_plane.virtual_terminal.errors import CurrencyRefused, MethodIncomplete
+from control_plane.virtual_terminal.errors import MethodIncomplete
 from control_plane.virtual_terminal.ladder import Offer
 from control_plane.virtual_terminal.lifecycle import AttemptMethod, AttemptState, PaymentState
 from control_plane.virtual_terminal.models import CLOUD_READERS, PAYMENTS

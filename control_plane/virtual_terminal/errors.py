@@ -63,26 +63,6 @@ class PaymentsOpen(Conflict):
     )
 
 
-class AmountRefused(RequestRefused):
-    """Nobody can take this amount."""
-
-    code = "amount_refused"
-    message = "{amount} cannot be taken in one payment. Enter an amount from {least} to {most}."
-
-    def __init__(self, **facts: object) -> None:
-        super().__init__(field="amount_minor", **facts)
-
-
-class CurrencyRefused(RequestRefused):
-    """Not a currency that is known here."""
-
-    code = "currency_refused"
-    message = "{currency} is not a currency that is taken here. Write three letters such as EUR."
-
-    def __init__(self, **facts: object) -> None:
-        super().__init__(field="currency", **facts)
-
-
 class FieldsRefused(RequestRefused):
     """A field of the merchant's own is missing or does not look right. ``problems``: by key."""
 
@@ -241,7 +221,7 @@ class ProcessorNotReached(Unavailable):
 class AnswerLost(Unavailable):
     """What was asked may or may not have happened; it is read again by itself."""
 
-    code = "answer_lost"
+    code = "processor_answer_lost"
     message = (
         "The answer of Stripe was lost. Omnitill finds out what happened and shows it here; "
         "do not do it again before."

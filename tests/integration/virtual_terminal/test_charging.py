@@ -14,10 +14,10 @@ from sqlalchemy import select, update
 from control_plane.accounts.permissions import Role
 from control_plane.audit.service import EVENTS
 from control_plane.errors import Forbidden, NotFound
+from control_plane.payments.errors import AmountRefused
 from control_plane.sandbox.faults import FaultKind
 from control_plane.till.errors import CurrencyNotOffered
 from control_plane.virtual_terminal.errors import (
-    AmountRefused,
     AttemptRunning,
     FormReused,
     MethodIncomplete,
