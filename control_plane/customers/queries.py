@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select, union
 
 from control_plane.customers.expiry import month_of
 from control_plane.customers.models import CUSTOMERS, METHODS, WORDS, MethodKind, MethodStatus
@@ -41,15 +41,27 @@ def customers_of(scope: Scope, wanted: CustomerFilter) -> Select[*tuple[Any, ...
         conditions.append(CUSTOMERS.c.archived_at.is_(None))
     if wanted.email:
         conditions.append(CUSTOMERS.c.email == wanted.email)
-    for place, spellings in enumerate(wanted_words(wanted.text)):
-        begins = or_(*(and_(WORDS.c.word >= one, WORDS.c.word < one + _LAST) for one in spellings))
-        words = select(WORDS.c.customer_id).where(WORDS.c.merchant_id == scope.merchant_id, begins)
-        if place == 0:
-            # The longest word leads, through the index of words; the others are looked up for each that it finds.
-            conditions.append(CUSTOMERS.c.id.in_(words))
-        else:
-            conditions.append(exists(words.where(WORDS.c.customer_id == CUSTOMERS.c.id)))
+    first, *others = wanted_words(wanted.text) or [()]
+    if first:
+        # The longest word leads, through the index of words: one range of it for each spelling.
+        ranges = [
+            select(WORDS.c.customer_id).where(
+                WORDS.c.merchant_id == scope.merchant_id, _begins_with(one)
+            )
+            for one in first
+        ]
+        conditions.append(CUSTOMERS.c.id.in_(union(*ranges) if len(ranges) > 1 else ranges[0]))
+    for spellings in others:
+        # Looked up for each customer found so far; with the merchant, SQLite would take the long way by its index.
+        mine = select(WORDS.c.customer_id).where(
+            WORDS.c.customer_id == CUSTOMERS.c.id, or_(*map(_begins_with, spellings))
+        )
+        conditions.append(exists(mine))
     return select(CUSTOMERS).where(*conditions)
+
+
+def _begins_with(word: str) -> ColumnElement[bool]:
+    return and_(WORDS.c.word >= word, WORDS.c.word < word + _LAST)
 
 
 def customers(
