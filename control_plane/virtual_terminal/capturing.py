@@ -142,7 +142,9 @@ def increment(office: Office, caller: Caller, payment_id: str, amount_minor: int
     processor = office.processors.of(payment.merchant_id)
     try:
         snapshot = processor.increment(
-            payment.processor_id, amount_minor, key=f"{payment.id}:increment:{amount_minor}"
+            payment.processor_id,
+            amount_minor,
+            key=f"{payment.id}:increment:{amount_minor}:{payment.version}",
         )
     except Declined as declined:
         raise NotIncrementable(payment_id=payment.id, reason=declined.decline.message) from declined
@@ -154,7 +156,8 @@ def increment(office: Office, caller: Caller, payment_id: str, amount_minor: int
     except NotReached as unreached:
         raise ProcessorNotReached from unreached
     except AnswerUnknown as silent:
-        if resolving.look(office, payment.merchant_id, payment.id) is None:
+        found = resolving.look(office, payment.merchant_id, payment.id)
+        if found is None or found.capturable_minor < amount_minor:
             raise AnswerLost from silent
         return _view(office, caller, payment_id)
     with office.writing() as db:

@@ -616,7 +616,7 @@ class ReaderDesk:
                         return Wait(_LONGEST_PAUSE_S, again=True)
         try:
             snapshot = processor.cancel_payment(
-                task.intent_id, reason=RELEASED, key=f"{task.attempt_id}:cancel"
+                task.intent_id, reason=RELEASED, key=f"{task.attempt_id}:cancel:{task.looks}"
             )
         except UnexpectedState:
             snapshot = processor.read_payment(task.intent_id)
@@ -664,7 +664,9 @@ class ReaderDesk:
         if task.intent_id is None or task.capture_later:
             return Step.CLEAR
         try:
-            snapshot = processor.capture(task.intent_id, key=f"{task.attempt_id}:capture")
+            # A 500 stays the answer to its key, and a capture is never done twice: each try has a key of its own.
+            key = f"{task.attempt_id}:capture:{task.tries}"
+            snapshot = processor.capture(task.intent_id, key=key)
         except UnexpectedState:
             snapshot = processor.read_payment(task.intent_id)
         except (NotReached, AnswerUnknown) as late:

@@ -230,12 +230,15 @@ def test_stopping_a_sale_on_a_dead_reader_makes_sure_that_it_charges_nothing(
     assert counter.captured() == 0
 
 
-def test_money_that_cannot_be_taken_yet_is_not_called_paid(counter: Counter) -> None:
+@pytest.mark.parametrize(
+    ("kind", "times"), [(FaultKind.SERVER_ERROR, 3), (FaultKind.SERVER_ERROR_REMEMBERED, 1)]
+)
+def test_money_that_cannot_be_taken_yet_is_not_called_paid(
+    counter: Counter, kind: FaultKind, times: int
+) -> None:
     begun = counter.sell()
     counter.tap()
-    counter.shop.sandbox.fault(
-        FaultKind.SERVER_ERROR, "POST /v1/payment_intents/*/capture", times=3
-    )
+    counter.shop.sandbox.fault(kind, "POST /v1/payment_intents/*/capture", times=times)
     counter.look()
     held = counter.payment(begun.id)
     _until_over(counter, begun.id)
@@ -264,6 +267,7 @@ def test_money_that_cannot_be_taken_yet_is_not_called_paid(counter: Counter) -> 
         FaultKind.LOST_ANSWER,
         FaultKind.SERVER_ERROR,
         FaultKind.SERVER_ERROR_AFTER_SUCCESS,
+        FaultKind.SERVER_ERROR_REMEMBERED,
         FaultKind.RATE_LIMIT,
         FaultKind.CONFLICT,
     ],
