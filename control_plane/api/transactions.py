@@ -8,11 +8,12 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.responses import Response, StreamingResponse
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.errors import NotFound
-from control_plane.http.dependencies import ReadDb
+from control_plane.http.dependencies import App, ReadDb
 from control_plane.http.pagination import Page, PageOf
 from control_plane.http.security import requires
 from control_plane.transactions import queries
@@ -24,11 +25,13 @@ from control_plane.transactions.models import (
     Status,
 )
 from control_plane.transactions.queries import TransactionFilter
+from control_plane.virtual_terminal.exporting import csv_of
 from control_plane.virtual_terminal.search import widened
 
 router = APIRouter(prefix="/v1", tags=["transactions"])
 
 Viewer = Annotated[Caller, requires(Permission.TRANSACTION_VIEW)]
+Exporter = Annotated[Caller, requires(Permission.TRANSACTION_EXPORT)]
 
 _EXAMPLE: Final[dict[str, Any]] = {
     "id": "tx_06f3k8m2r4s6t8v0w2x4y6z8a0",
@@ -216,6 +219,18 @@ def transaction_totals(caller: Viewer, db: ReadDb, wanted: Wanted) -> list[Total
         TotalOut.model_validate(one)
         for one in queries.totals(db, caller.scope, widened(db, caller.scope, wanted))
     ]
+
+
+@router.get(
+    "/transactions/file", response_class=Response, responses={200: {"content": {"text/csv": {}}}}
+)
+def export_transactions(caller: Exporter, parts: App, wanted: Wanted) -> Response:
+    """Rows of the ledger as CSV, of any number, the newest first; own fields have columns."""
+    return StreamingResponse(
+        csv_of(parts.database, caller.scope, wanted),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="transactions.csv"'},
+    )
 
 
 @router.get("/transactions/{transaction_id}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ from control_plane.till.values import TillField
 from control_plane.virtual_terminal import queries
 from control_plane.virtual_terminal.desk import Desk
 from control_plane.virtual_terminal.lifecycle import PaymentState, RefundState
+from control_plane.virtual_terminal.models import DISPUTES, PAYMENTS
 from control_plane.virtual_terminal.views import PaymentView, RefundView
 from control_plane.virtual_terminal.wishes import ChargeWish, Order
 from protocols.money import Money
@@ -340,9 +343,7 @@ def test_a_second_charge_of_the_same_card_is_offered_back_with_one_click(shop: S
     second = shop.charge()
     with shop.connected.parts.database.transaction() as db:
         db.execute(
-            queries.PAYMENTS.update()
-            .where(queries.PAYMENTS.c.id == second.id)
-            .values(duplicate_of=first.id)
+            PAYMENTS.update().where(PAYMENTS.c.id == second.id).values(duplicate_of=first.id)
         )
     manager = shop.browser(Role.MANAGER)
 
@@ -401,7 +402,7 @@ def test_a_dispute_shows_on_its_sale_and_in_the_list(shop: Shop) -> None:
     payment = shop.charge(DISPUTED)
     with shop.connected.parts.database.transaction() as db:
         db.execute(
-            queries.DISPUTES.insert().values(
+            DISPUTES.insert().values(
                 id="dsp_1", merchant_id=shop.connected.merchant_id, payment_id=payment.id,
                 processor_id="dp_1", charge_id=payment.charge_id, amount_minor=60_00, currency="USD",
                 reason="fraudulent", status="needs_response", created_at=payment.created_at,
@@ -421,3 +422,25 @@ def test_a_dispute_shows_on_its_sale_and_in_the_list(shop: Shop) -> None:
         "wants US$60.00 back"
         not in shop.browser(Role.CASHIER).get(f"/transactions/{payment.id}").text
     )
+
+
+@pytest.mark.parametrize("path", ["/transactions/file", "/v1/transactions/file"])
+def test_the_book_is_exported_with_own_fields(shop: Shop, path: str) -> None:
+    with shop.connected.parts.database.transaction() as db:
+        service.save_field(db, shop.owner, TillField(id="", key="po", label_en="Purchase order"))
+    payment = shop.charge(fields={"po": "PO-7"}, reference="=HYPERLINK(1)")
+    shop.charge(amount=Money(5_00, "USD"))
+    accountant = shop.browser(Role.ACCOUNTANT)
+
+    whole = accountant.get(path)
+    part = accountant.get(path, params={"q": "po-7"})
+
+    rows = list(csv.DictReader(io.StringIO(whole.content.decode("utf-8-sig"))))
+    assert whole.headers["content-type"].startswith("text/csv")
+    assert [(row["amount"], row["currency"], row["field:po"]) for row in rows] == [
+        ("5.00", "USD", ""), ("60.00", "USD", "PO-7"),
+    ]  # fmt: skip
+    assert (rows[1]["reference"], rows[1]["payment_id"]) == ("'=HYPERLINK(1)", payment.id)
+    assert len(list(csv.DictReader(io.StringIO(part.text)))) == 1
+    assert "Export these as CSV" in accountant.get("/transactions").text
+    assert shop.browser(Role.CASHIER).get(path).status_code == 403

@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from control_plane.accounts import queries as accounts
 from control_plane.accounts.caller import Caller
@@ -17,7 +17,7 @@ from control_plane.accounts.permissions import Permission
 from control_plane.customers import queries as customers
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices import queries as devices
-from control_plane.http.dependencies import ReadDb
+from control_plane.http.dependencies import App, ReadDb
 from control_plane.http.pagination import PageRequest
 from control_plane.http.security import requires
 from control_plane.transactions import queries
@@ -30,6 +30,7 @@ from control_plane.transactions.models import (
 )
 from control_plane.transactions.queries import Found, TransactionFilter
 from control_plane.virtual_terminal import queries as payments
+from control_plane.virtual_terminal.exporting import csv_of
 from control_plane.virtual_terminal.models import PAYMENTS
 from control_plane.virtual_terminal.search import widened
 from control_plane.virtual_terminal.views import PaymentView
@@ -44,6 +45,7 @@ from protocols.money import Money
 router = APIRouter(prefix="/transactions")
 
 Seeing = Annotated[Caller, requires(Permission.TRANSACTION_VIEW)]
+Exporting = Annotated[Caller, requires(Permission.TRANSACTION_EXPORT)]
 Watching = Annotated[Caller, requires(Permission.PAYMENT_VIEW)]
 E = TypeVar("E", bound=Enum)
 
@@ -146,12 +148,31 @@ def book(
         filters=chosen.fields,
         filters_open=chosen.uses_more,
         is_filtered=bool(chosen.query),
+        export_href=f"/transactions/file?{chosen.query}",
         problems=problems,
         choices=_choices(db, visit),
         page=Page(
             previous=address if cursor else "",
             next=f"{address}&{following}" if following else "",
         ),
+    )
+
+
+@router.get("/file")
+def export(
+    request: Request,
+    caller: Exporting,
+    parts: App,
+    chosen: Annotated[Asked, Depends(asked)],
+) -> Response:
+    """All rows that the filters find, as a CSV file."""
+    site = site_of(request)
+    with parts.database.reading() as db:
+        wanted, _ = _filter(site.visit(db, request, caller), chosen)
+    return StreamingResponse(
+        csv_of(parts.database, caller.scope, wanted),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="transactions.csv"'},
     )
 
 
