@@ -41,6 +41,10 @@ PAYMENT: Final[dict[str, Word]] = {
     "failed": Word(N_("Not taken"), "alert", "bad"),
     "link": Word(N_("Waiting for the payer"), "send", "wait"),
 }
+#: In lists, where no way to pay is told.
+LISTED: Final[dict[str, Word]] = PAYMENT | {
+    _P.IN_PROGRESS: Word(N_("Under way"), "clock", "wait"),
+}
 
 CALLS: Final[dict[str, Call]] = {
     _P.IN_PROGRESS: Call(

@@ -31,12 +31,15 @@ export class Said extends Error {}
 export const look = (element) => {
   const style = getComputedStyle(element);
   const value = (name) => style.getPropertyValue(name).trim();
-  const probe = document.createElement("span");
-  element.append(probe);
-  // Colours come as light-dark(…): only a computed colour says which of the two it is.
+  // Colours come as light-dark(…): only a computed colour says which of the two it is. Each is looked up in an element
+  // of its own, because one that changes its colour may still be on its way from the one before.
   const colour = (name) => {
+    const probe = document.createElement("span");
     probe.style.color = `var(${name})`;
-    return getComputedStyle(probe).color;
+    element.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
   };
   const variables = {
     colorPrimary: colour("--pen"),
@@ -48,7 +51,6 @@ export const look = (element) => {
     fontSizeBase: "16px",
     borderRadius: "11px",
   };
-  probe.remove();
   const isDark = style.colorScheme === "dark" || (style.colorScheme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
   return { theme: isDark ? "night" : "stripe", variables };
 };
