@@ -14,6 +14,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.queries import LOCATIONS
@@ -21,7 +22,7 @@ from control_plane.audit.service import record
 from control_plane.audit.tags import AuditTag
 from control_plane.customers import queries as customer_queries
 from control_plane.db.unit_of_work import Transaction, context_of
-from control_plane.db.upsert import insert, insert_new
+from control_plane.db.upsert import is_postgres
 from control_plane.errors import NotFound
 from control_plane.payments.errors import AmountRefused
 from control_plane.payments.queries import taken_by
@@ -55,6 +56,17 @@ from protocols.readers.emv import redact_card_numbers
 _MOST_UNITS: Final = 1_000_000
 _BY_FORM: Final = select(PAYMENTS.c.id, PAYMENTS.c.amount_minor, PAYMENTS.c.currency).where(
     PAYMENTS.c.merchant_id == bindparam("merchant"), PAYMENTS.c.form_key == bindparam("form")
+)
+# Prepared, because putting a statement together costs as much as running it.
+_NEW_PAYMENT_POSTGRES, _NEW_PAYMENT_SQLITE = (
+    insert(PAYMENTS)
+    .on_conflict_do_nothing(index_elements=["merchant_id", "form_key"])
+    .returning(*PAYMENTS.c)
+    for insert in (postgresql.insert, sqlite.insert)
+)
+_NEW_ATTEMPT_POSTGRES, _NEW_ATTEMPT_SQLITE = (
+    insert(ATTEMPTS).on_conflict_do_nothing().returning(ATTEMPTS.c.id)
+    for insert in (postgresql.insert, sqlite.insert)
 )
 _NOT_CHARGED: Final = [PaymentState.OPEN, PaymentState.CANCELED]
 _TODAY: Final = select(func.coalesce(func.sum(PAYMENTS.c.amount_minor), 0)).where(
@@ -163,7 +175,9 @@ def _begin_new(
         "created_at": now,
         "version": 0,
     }
-    if not insert_new(db, PAYMENTS, values, unique=["merchant_id", "form_key"]):
+    statement = _NEW_PAYMENT_POSTGRES if is_postgres(db) else _NEW_PAYMENT_SQLITE
+    payment = db.execute(statement, values).one_or_none()
+    if payment is None:
         return _of_the_same_form(db, caller, order)
     like = Likeness(last4=how.hint_last4, saved_method_id=how.saved_method_id, reference=reference)
     try:
@@ -201,9 +215,6 @@ def _begin_new(
             facts={"other": other},
             actor_name=caller.name,
         )
-    payment = queries.lock_payment(db, caller.merchant_id, payment_id)
-    if payment is None:
-        raise NotFound("payment", payment_id)
     _record(db, caller, payment, attempt_id, how)
     return Begun(payment, attempt_id)
 
@@ -282,29 +293,26 @@ def _insert_attempt(
     how: Try,
     now: datetime,
 ) -> bool:
-    statement = (
-        insert(db, ATTEMPTS)
-        .values(
-            id=attempt_id,
-            merchant_id=caller.merchant_id,
-            payment_id=payment_id,
-            number=number,
-            method=how.method,
-            state=how.state,
-            moto=how.moto,
-            hint_brand=how.hint_brand,
-            hint_last4=how.hint_last4,
-            saved_method_id=how.saved_method_id,
-            cloud_reader_id=how.cloud_reader_id,
-            link_expires_at=how.link_expires_at,
-            link_sent_to=how.link_sent_to,
-            message="",
-            started_by=caller.id,
-            started_at=now,
-        )
-        .on_conflict_do_nothing()
-    )
-    return db.execute(statement.returning(ATTEMPTS.c.id)).first() is not None
+    statement = _NEW_ATTEMPT_POSTGRES if is_postgres(db) else _NEW_ATTEMPT_SQLITE
+    values = {
+        "id": attempt_id,
+        "merchant_id": caller.merchant_id,
+        "payment_id": payment_id,
+        "number": number,
+        "method": how.method,
+        "state": how.state,
+        "moto": how.moto,
+        "hint_brand": how.hint_brand,
+        "hint_last4": how.hint_last4,
+        "saved_method_id": how.saved_method_id,
+        "cloud_reader_id": how.cloud_reader_id,
+        "link_expires_at": how.link_expires_at,
+        "link_sent_to": how.link_sent_to,
+        "message": "",
+        "started_by": caller.id,
+        "started_at": now,
+    }
+    return db.execute(statement, values).first() is not None
 
 
 def _of_the_same_form(db: Transaction, caller: Caller, order: Order) -> Begun:

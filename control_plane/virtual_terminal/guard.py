@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, func, or_, select, update
+from sqlalchemy import BigInteger, String, bindparam, func, or_, select, update
 
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import is_postgres
@@ -26,6 +26,58 @@ WINDOW: Final = timedelta(minutes=10)
 #: Money moved, or may have.
 _COUNTS: Final = sorted(set(PaymentState) - {PaymentState.OPEN, PaymentState.CANCELED})
 _LOCK: Final = select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)))
+# Prepared, because putting a statement together costs as much as running it.
+_SAME_AMOUNT: Final = (
+    PAYMENTS.c.merchant_id == bindparam("merchant"),
+    PAYMENTS.c.amount_minor == bindparam("minor"),
+    PAYMENTS.c.currency == bindparam("currency"),
+    PAYMENTS.c.created_at >= bindparam("since"),
+)
+_EARLIER: Final = (
+    select(PAYMENTS.c.id, PAYMENTS.c.created_at, PAYMENTS.c.reference)
+    .join_from(PAYMENTS, ATTEMPTS, ATTEMPTS.c.payment_id == PAYMENTS.c.id)
+    .where(
+        *_SAME_AMOUNT,
+        PAYMENTS.c.state.in_(_COUNTS),
+        PAYMENTS.c.id != bindparam("but"),
+        or_(
+            PAYMENTS.c.card_last4 == bindparam("last4", type_=String),
+            ATTEMPTS.c.hint_last4 == bindparam("last4", type_=String),
+            ATTEMPTS.c.saved_method_id == bindparam("saved", type_=String),
+            PAYMENTS.c.reference == bindparam("reference", type_=String),
+        ),
+    )
+    .order_by(PAYMENTS.c.created_at.desc())
+    .limit(1)
+)
+_PAIR: Final = (
+    select(PAYMENTS.c.id)
+    .where(
+        *_SAME_AMOUNT,
+        PAYMENTS.c.created_at <= bindparam("until"),
+        PAYMENTS.c.card_fingerprint == bindparam("fingerprint"),
+        PAYMENTS.c.state.in_([PaymentState.PAID, PaymentState.AUTHORIZED]),
+        PAYMENTS.c.id != bindparam("but"),
+    )
+    .order_by(PAYMENTS.c.id.desc())
+    .limit(1)
+)
+_READER_ROWS: Final = (
+    select(TRANSACTIONS.c.id, TRANSACTIONS.c.occurred_at)
+    .where(
+        TRANSACTIONS.c.merchant_id == bindparam("merchant"),
+        TRANSACTIONS.c.source == READER,
+        TRANSACTIONS.c.kind == Kind.SALE,
+        TRANSACTIONS.c.status == Status.APPROVED,
+        TRANSACTIONS.c.amount_minor == bindparam("minor"),
+        TRANSACTIONS.c.currency == bindparam("currency"),
+        TRANSACTIONS.c.card_last4 == bindparam("last4"),
+        TRANSACTIONS.c.occurred_at >= bindparam("since"),
+        TRANSACTIONS.c.occurred_at <= bindparam("until"),
+    )
+    .order_by(TRANSACTIONS.c.occurred_at.desc())
+    .limit(1)
+)
 _RECENT: Final = (
     select(PAYMENTS.c.id)
     .where(
@@ -82,26 +134,26 @@ def ask_before(
 
 def find_pair(db: Transaction, payment: Any, instrument: Instrument, amount: Money) -> str | None:
     """After a charge: the earlier payment or ledger row that the same card paid the same amount in, marked as such."""
-    if _was_confirmed(db, payment.id):
-        return None
-    since = payment.created_at - WINDOW
-    until = payment.created_at + WINDOW
+    since, until = payment.created_at - WINDOW, payment.created_at + WINDOW
     other = db.execute(
-        select(PAYMENTS.c.id)
-        .where(
-            PAYMENTS.c.merchant_id == payment.merchant_id,
-            PAYMENTS.c.amount_minor == amount.minor,
-            PAYMENTS.c.currency == amount.currency,
-            PAYMENTS.c.created_at >= since,
-            PAYMENTS.c.created_at <= until,
-            PAYMENTS.c.card_fingerprint == instrument.fingerprint,
-            PAYMENTS.c.state.in_([PaymentState.PAID, PaymentState.AUTHORIZED]),
-            PAYMENTS.c.id != payment.id,
-        )
-        .order_by(PAYMENTS.c.id.desc())
-        .limit(1)
+        _PAIR,
+        {
+            "merchant": payment.merchant_id,
+            "minor": amount.minor,
+            "currency": amount.currency,
+            "since": since,
+            "until": until,
+            "fingerprint": instrument.fingerprint,
+            "but": payment.id,
+        },
     ).scalar()
-    if other is not None:
+    is_payment = other is not None
+    if other is None and instrument.last4 is not None:
+        row = _on_reader(db, payment.merchant_id, amount, instrument.last4, since, until)
+        other = None if row is None else row.id
+    if other is None or _was_confirmed(db, payment.id):
+        return None
+    if is_payment:
         timeline.add(
             db,
             payment.merchant_id,
@@ -109,18 +161,6 @@ def find_pair(db: Transaction, payment: Any, instrument: Instrument, amount: Mon
             MomentKind.DUPLICATE_FOUND,
             facts={"other": payment.id},
         )
-    elif instrument.last4 is not None:
-        other = db.execute(
-            select(TRANSACTIONS.c.id)
-            .where(
-                *_reader_rows(payment.merchant_id, amount, instrument.last4),
-                TRANSACTIONS.c.occurred_at >= since,
-                TRANSACTIONS.c.occurred_at <= until,
-            )
-            .limit(1)
-        ).scalar()
-    if other is None:
-        return None
     db.execute(update(PAYMENTS).where(PAYMENTS.c.id == payment.id).values(duplicate_of=str(other)))
     timeline.add(
         db,
@@ -176,29 +216,21 @@ def has_recent(db: Transaction, merchant_id: str, amount: Money) -> bool:
 
 
 def _earlier_payment(
-    db: Transaction, merchant_id: str, amount: Money, like: Likeness, since: Any, but: str
-) -> tuple[str, Any, str] | None:
-    same: list[ColumnElement[bool]] = []
-    if like.last4:
-        same += [PAYMENTS.c.card_last4 == like.last4, ATTEMPTS.c.hint_last4 == like.last4]
-    if like.saved_method_id:
-        same.append(ATTEMPTS.c.saved_method_id == like.saved_method_id)
-    if like.reference:
-        same.append(PAYMENTS.c.reference == like.reference)
+    db: Transaction, merchant_id: str, amount: Money, like: Likeness, since: datetime, but: str
+) -> tuple[str, datetime, str] | None:
     row = db.execute(
-        select(PAYMENTS.c.id, PAYMENTS.c.created_at, PAYMENTS.c.reference)
-        .join_from(PAYMENTS, ATTEMPTS, ATTEMPTS.c.payment_id == PAYMENTS.c.id)
-        .where(
-            PAYMENTS.c.merchant_id == merchant_id,
-            PAYMENTS.c.amount_minor == amount.minor,
-            PAYMENTS.c.currency == amount.currency,
-            PAYMENTS.c.created_at >= since,
-            PAYMENTS.c.state.in_(_COUNTS),
-            PAYMENTS.c.id != but,
-            or_(*same),
-        )
-        .order_by(PAYMENTS.c.created_at.desc())
-        .limit(1)
+        _EARLIER,
+        {
+            "merchant": merchant_id,
+            "minor": amount.minor,
+            "currency": amount.currency,
+            "since": since,
+            "but": but,
+            # NULL is like nothing.
+            "last4": like.last4,
+            "saved": like.saved_method_id,
+            "reference": like.reference or None,
+        },
     ).first()
     if row is None:
         return None
@@ -207,29 +239,35 @@ def _earlier_payment(
 
 
 def _earlier_on_reader(
-    db: Transaction, merchant_id: str, amount: Money, like: Likeness, since: Any
-) -> tuple[str, Any, str] | None:
+    db: Transaction, merchant_id: str, amount: Money, like: Likeness, since: datetime
+) -> tuple[str, datetime, str] | None:
     if not like.last4:
         return None
-    row = db.execute(
-        select(TRANSACTIONS.c.id, TRANSACTIONS.c.occurred_at)
-        .where(*_reader_rows(merchant_id, amount, like.last4), TRANSACTIONS.c.occurred_at >= since)
-        .order_by(TRANSACTIONS.c.occurred_at.desc())
-        .limit(1)
-    ).first()
+    # Clocks of readers are not quite ours.
+    until = context_of(db).clock.now() + WINDOW
+    row = _on_reader(db, merchant_id, amount, like.last4, since, until)
     return None if row is None else (row.id, row.occurred_at, "from the same card on a reader")
 
 
-def _reader_rows(merchant_id: str, amount: Money, last4: str) -> list[ColumnElement[bool]]:
-    return [
-        TRANSACTIONS.c.merchant_id == merchant_id,
-        TRANSACTIONS.c.source == READER,
-        TRANSACTIONS.c.kind == Kind.SALE,
-        TRANSACTIONS.c.status == Status.APPROVED,
-        TRANSACTIONS.c.amount_minor == amount.minor,
-        TRANSACTIONS.c.currency == amount.currency,
-        TRANSACTIONS.c.card_last4 == last4,
-    ]
+def _on_reader(
+    db: Transaction,
+    merchant_id: str,
+    amount: Money,
+    last4: str,
+    since: datetime,
+    until: datetime,
+) -> Any | None:
+    return db.execute(
+        _READER_ROWS,
+        {
+            "merchant": merchant_id,
+            "minor": amount.minor,
+            "currency": amount.currency,
+            "last4": last4,
+            "since": since,
+            "until": until,
+        },
+    ).first()
 
 
 def _was_confirmed(db: Transaction, payment_id: str) -> bool:

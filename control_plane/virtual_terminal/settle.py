@@ -378,10 +378,12 @@ def set_refund(db: Transaction, refund_id: str, **changes: Any) -> None:
 
 
 def _payment_of(db: Transaction, merchant_id: str, snapshot: ProcessorPayment) -> Found | None:
-    found = queries.lock_by_intent(db, merchant_id, snapshot.id)
-    if found is None and (payment_id := snapshot.metadata.get("payment")):
+    # What we wrote on it names its payment before the payment names it.
+    if payment_id := snapshot.metadata.get("payment"):
         found = queries.lock_payment(db, merchant_id, payment_id)
-    return found
+        if found is not None:
+            return found
+    return queries.lock_by_intent(db, merchant_id, snapshot.id)
 
 
 def _open_of(
