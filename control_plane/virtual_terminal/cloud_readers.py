@@ -23,17 +23,19 @@ from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import changed, insert_new
 from control_plane.devices.timeline import readers_topic
 from control_plane.errors import NotFound, Unavailable
-from control_plane.virtual_terminal import queries
+from control_plane.virtual_terminal import accounts, queries
 from control_plane.virtual_terminal.errors import (
     AddressNeeded,
     AddressRefused,
     CloudReaderDrivenElsewhere,
     CloudReaderHeld,
     CloudReaderRefused,
+    NotConnected,
     ReaderNotRegistered,
 )
 from control_plane.virtual_terminal.lifecycle import OPEN_ATTEMPTS
 from control_plane.virtual_terminal.models import (
+    ACCOUNTS,
     ATTEMPTS,
     CLOUD_READERS,
     PAYMENTS,
@@ -170,6 +172,14 @@ _BY_PROCESSOR_ID: Final = _VIEWS.where(
 )
 
 
+#: Those that the account knows which is connected now.
+_KNOWN_PLACES: Final = select(PROCESSOR_LOCATIONS).join(
+    ACCOUNTS,
+    (ACCOUNTS.c.merchant_id == PROCESSOR_LOCATIONS.c.merchant_id)
+    & (ACCOUNTS.c.account_id == PROCESSOR_LOCATIONS.c.account_id),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReaderLocation:
     """A shop; without ``processor_id`` the processor does not know it yet."""
@@ -244,7 +254,7 @@ def locations(db: Transaction, scope: Scope) -> list[ReaderLocation]:
     known = {
         row.location_id: row
         for row in db.execute(
-            select(PROCESSOR_LOCATIONS).where(*scope.conditions(PROCESSOR_LOCATIONS))
+            _KNOWN_PLACES.where(*scope.conditions(PROCESSOR_LOCATIONS)),
         )
     }
     found = db.execute(account_queries.locations_of(scope)).all()
@@ -399,9 +409,7 @@ class ReaderFleet:
             shops = {
                 row.processor_id: row.location_id
                 for row in db.execute(
-                    select(PROCESSOR_LOCATIONS).where(
-                        PROCESSOR_LOCATIONS.c.merchant_id == merchant_id
-                    )
+                    _KNOWN_PLACES.where(PROCESSOR_LOCATIONS.c.merchant_id == merchant_id)
                 )
             }
             for one in told.values():
@@ -510,11 +518,14 @@ class ReaderFleet:
     ) -> ReaderLocation:
         """The shop as the processor knows it; made there when it is new."""
         with self._office.reading() as db:
+            account = accounts.account_of(db, caller.merchant_id)
             place = next(
                 (one for one in locations(db, caller.scope) if one.location_id == location_id), None
             )
         if place is None:
             raise NotFound("location", location_id)
+        if account is None:
+            raise NotConnected
         if place.processor_id is not None:
             return place
         given = {
@@ -535,13 +546,14 @@ class ReaderFleet:
             raise Unavailable(what="Stripe") from silent
         with self._office.writing() as db:
             values = {
+                "account_id": account.account_id,
                 "location_id": location_id,
                 "merchant_id": caller.merchant_id,
                 "processor_id": processor_id,
                 "address": given,
                 "created_at": self._office.clock.now(),
             }
-            insert_new(db, PROCESSOR_LOCATIONS, values, unique=["location_id"])
+            insert_new(db, PROCESSOR_LOCATIONS, values, unique=["account_id", "location_id"])
             return next(
                 one for one in locations(db, caller.scope) if one.location_id == location_id
             )

@@ -442,7 +442,9 @@ class ProcessorLocation(SQLModel, table=True):
 
     __tablename__ = "processor_location"
 
-    location_id: str = Field(primary_key=True, foreign_key=_LOCATION, max_length=40)
+    #: ``acct_…``: another account knows nothing of it.
+    account_id: str = Field(primary_key=True, max_length=64)
+    location_id: str = Field(primary_key=True, foreign_key=_LOCATION, index=True, max_length=40)
     merchant_id: str = Field(foreign_key=_MERCHANT, index=True, max_length=40)
     #: ``tml_…``
     processor_id: str = Field(max_length=64)

@@ -1282,6 +1282,7 @@ def upgrade() -> None:
 
     op.create_table(
         "processor_location",
+        sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("location_id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
         sa.Column("processor_id", sa.String(length=64), nullable=False),
@@ -1299,9 +1300,12 @@ def upgrade() -> None:
             ["merchant.id"],
             name=op.f("fk_processor_location_merchant_id_merchant"),
         ),
-        sa.PrimaryKeyConstraint("location_id", name=op.f("pk_processor_location")),
+        sa.PrimaryKeyConstraint("account_id", "location_id", name=op.f("pk_processor_location")),
     )
     with op.batch_alter_table("processor_location", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_processor_location_location_id"), ["location_id"], unique=False
+        )
         batch_op.create_index(
             batch_op.f("ix_processor_location_merchant_id"), ["merchant_id"], unique=False
         )
@@ -1783,6 +1787,7 @@ def downgrade() -> None:
     op.drop_table("saved_method")
     with op.batch_alter_table("processor_location", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_processor_location_merchant_id"))
+        batch_op.drop_index(batch_op.f("ix_processor_location_location_id"))
 
     op.drop_table("processor_location")
     with op.batch_alter_table("phone", schema=None) as batch_op:
