@@ -189,8 +189,23 @@ def refund_form(db: Transaction, visit: Visit, sale: Sale) -> RefundForm | None:
         note="",
         reasons=[(key, visit.say(text)) for key, text in refund_words.REASONS.items()],
         lines=[line for line in sold_lines(sale) if line.left],
-        approval_above=min(bounds, default=None, key=lambda bound: bound.minor),
+        approval_above=_left_unseen(sale, bounds),
     )
+
+
+def _left_unseen(sale: Sale, bounds: Sequence[Money]) -> Money | None:
+    """What can go back without a second person: the lowest bound less what went without one; None: anything."""
+    if not bounds:
+        return None
+    lowest = min(bounds, key=lambda bound: bound.minor)
+    unseen = sum(
+        one.amount_minor
+        for one in sale.refunds
+        if one.state.holds_money
+        and one.state is not RefundState.AWAITING_APPROVAL
+        and one.decided_by is None
+    )
+    return Money(max(0, lowest.minor - unseen), lowest.currency)
 
 
 def sold_lines(sale: Sale) -> list[SoldLine]:

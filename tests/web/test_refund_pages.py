@@ -227,6 +227,20 @@ def test_above_the_limit_it_waits_and_a_second_person_lets_it_go(shop: Shop) -> 
     assert shop.given_back == [60_00]
 
 
+def test_a_large_refund_does_not_go_in_small_pieces(shop: Shop) -> None:
+    shop.limit_refunds(50_00)
+    payment = shop.charge()
+    manager = shop.browser(Role.MANAGER)
+
+    send(manager, payment.id, by="amount", amount="30")
+    send(manager, payment.id, by="amount", amount="30")
+
+    assert [one.state for one in shop.refunds(payment.id)] == [
+        RefundState.SUCCEEDED, RefundState.AWAITING_APPROVAL,
+    ]  # fmt: skip
+    assert shop.given_back == [30_00]
+
+
 def test_a_members_own_limit_makes_it_wait_too(shop: Shop) -> None:
     payment = shop.charge()
 
