@@ -18,7 +18,7 @@ from control_plane.jobs.worker import Worker
 from control_plane.mail import mail_queue
 from control_plane.mail.models import MAILBOX
 from tests.support.browser import NewContext
-from tests.support.play_account import DECLINED, VISA, PlayAccount
+from tests.support.play_account import DECLINED, NEEDS_3DS, VISA, PlayAccount
 from tests.support.waiting import eventually
 from tests.web.live_site import LiveSite
 from tests.web.pay_site import PaySite, fields_of, open_account
@@ -189,6 +189,28 @@ def test_a_card_that_the_bank_refuses_is_not_kept_and_the_reason_is_told(
     expect(page.get_by_role("button", name="Save")).to_be_enabled()
     assert accessibility_violations(page) == []
     assert count(pay.site, METHODS) == before
+
+
+def test_a_payer_confirms_with_the_bank_before_a_card_is_kept(
+    pay: PaySite, context: BrowserContext
+) -> None:
+    pay.site.sign_in(context, Role.CASHIER)
+    page = context.new_page()
+    customer = add(page, pay.address, name="Iris Blanc")
+    page.goto(f"{customer}/methods/add")
+    page.get_by_label("Iris Blanc agrees").check()
+    type_card(page, NEEDS_3DS)
+    before = count(pay.site, METHODS)
+
+    page.get_by_role("button", name="Save").click()
+    bank = page.frame_locator("dialog iframe")
+    expect(bank.get_by_role("button", name="Complete")).to_be_visible()
+    assert count(pay.site, METHODS) == before
+    bank.get_by_role("button", name="Complete").click()
+
+    expect(page).to_have_url(customer)
+    expect(page.locator(".method")).to_have_count(1)
+    assert count(pay.site, METHODS) == before + 1
 
 
 def test_without_consent_the_form_is_not_sent(pay: PaySite, context: BrowserContext) -> None:
