@@ -3,7 +3,8 @@
 Codes are Stripe's: decline codes of cards, failure codes of bank debits and of readers, outcomes of Radar, and codes of
 requests about payments (https://docs.stripe.com/declines/codes, https://docs.stripe.com/error-codes). A few are ours.
 Texts are for the cashier, who reads them with the payer looking on: where Stripe asks not to tell that a card was
-reported stolen, they do not.
+reported stolen, they do not. They are about attempts that have ended: while it is not known whether money moved,
+nothing is offered at all (``ladder``), and the payment says so itself.
 """
 
 from __future__ import annotations
@@ -493,20 +494,20 @@ _say(
     "connection_error",
     DeclineWords(
         "The reader lost its connection during the payment.",
-        "Stripe is being asked whether the money was taken. Do not charge again before that is known.",
+        "Nothing was charged. Check its network and try again, best on another reader.",
         "Le lecteur a perdu sa connexion pendant le paiement.",
-        "Stripe est interrogé pour savoir si l’argent a été encaissé. N’encaissez pas de nouveau avant la réponse.",
-        _NONE,
+        "Rien n’a été débité. Vérifiez son réseau et réessayez, de préférence sur un autre lecteur.",
+        (Rung.READER, Rung.LINK, Rung.OTHER_CARD),
     ),
 )
 _say(
     "terminal_reader_timeout",
     DeclineWords(
         "The reader did not answer in time.",
-        "It may have heard all the same: look at its screen. Stripe is being asked what came of it.",
+        "Nothing was charged. Look at its screen, wake it up, and try again.",
         "Le lecteur n’a pas répondu à temps.",
-        "Il a peut-être reçu la demande : regardez son écran. Stripe est interrogé sur la suite.",
-        _NONE,
+        "Rien n’a été débité. Regardez son écran, réveillez-le, et réessayez.",
+        (Rung.READER, Rung.LINK, Rung.OTHER_CARD),
     ),
 )
 _say(
@@ -562,7 +563,7 @@ _say(
         "Look at it again before you go on.",
         "Ce paiement a évolué entre-temps.",
         "Consultez-le de nouveau avant de continuer.",
-        _NONE,
+        (Rung.RETRY, Rung.READER, Rung.LINK),
     ),
 )
 _say(
@@ -680,13 +681,13 @@ _say(
     " parameter_invalid_string_blank parameter_invalid_string_empty parameters_exclusive"
     " payment_intent_invalid_parameter payment_method_invalid_parameter charge_invalid_parameter"
     " setup_intent_invalid_parameter invalid_characters email_invalid invalid_source_usage"
-    " payment_method_types_no_longer_supported cardholder_phone_number_required url_invalid",
+    " refused payment_method_types_no_longer_supported cardholder_phone_number_required url_invalid",
     DeclineWords(
         "Stripe did not take the request as it was written.",
         "Nothing was charged. Tell whoever looks after Omnitill; what Stripe wrote is in the details.",
         "Stripe n’a pas accepté la demande telle qu’elle était rédigée.",
         "Rien n’a été débité. Prévenez la personne qui gère Omnitill : le message de Stripe est dans les détails.",
-        _NONE,
+        (Rung.READER, Rung.LINK),
     ),
 )
 _say(
@@ -731,16 +732,6 @@ _say(
         "Stripe est injoignable, et rien n’a été débité.",
         "Réessayez dans un instant. Si cela persiste, vérifiez la connexion à Internet.",
         (Rung.RETRY, Rung.READER),
-    ),
-)
-_say(
-    "answer_unknown",
-    DeclineWords(
-        "Stripe’s answer was lost, so it is not known yet whether the money was taken.",
-        "Do not charge again. Stripe is being asked until it is known.",
-        "La réponse de Stripe s’est perdue : on ne sait pas encore si l’argent a été encaissé.",
-        "N’encaissez pas de nouveau. Stripe est interrogé jusqu’à ce que ce soit certain.",
-        _NONE,
     ),
 )
 
