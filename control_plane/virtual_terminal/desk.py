@@ -35,11 +35,11 @@ class Desk:
     def charge(self, caller: Caller, wish: ChargeWish) -> PaymentView:
         """Charge a typed card, a saved method or a bank account: a new payment, or another attempt at one.
 
-        A decline is no exception: it is the payment's ``attempt``, with its ``offers``. The same form again is the same
-        payment. ``action`` is set when the payer must confirm (3-D Secure): call ``after_action`` when they have.
+        A decline is no exception: it is the payment's ``attempt``, with its ``offers``; so is what could not be tried
+        (``failed``, with its ``code``), and a lost answer (``unknown``). The same form again is the same payment. ``action`` is set when the payer must confirm (3-D Secure): call ``after_action`` when they have.
         Raises PossibleDuplicate, AttemptRunning, PaymentUnknown, PaymentPaid, PaymentNotOpen, FormReused,
-        AmountRefused, FieldsRefused, LimitReached, MethodIncomplete, what ``customers.methods.chargeable`` raises,
-        ProcessorRefused and ProcessorNotReached; then nothing was charged.
+        AmountRefused, FieldsRefused, LimitReached, MethodIncomplete, and what ``customers.methods.chargeable`` raises;
+        then nothing was charged.
         """
         return charging.charge(self.office, caller, wish)
 
@@ -108,8 +108,8 @@ class Desk:
     def refund(self, caller: Caller, wish: RefundWish) -> RefundView:
         """Give money back, or ask for it: above a limit it waits for approval (``state``).
 
-        Raises NotRefundable, RefundTooLarge, LinesRefused, RefundOnReader, FormReused, ProcessorRefused (the refund is
-        then ``failed``).
+        What the processor does not take is ``failed``, a lost answer ``unknown``. Raises NotRefundable, RefundTooLarge,
+        LinesRefused, RefundOnReader, FormReused.
         """
         return refunding.refund(self.office, caller, wish)
 
