@@ -310,7 +310,9 @@ def _capture_by_itself(office: Office, payment: Found) -> None:
     """After good checks. Nobody is there to hear of a failure: the money stays held, and the sweep tries again."""
     try:
         processor = office.processors.of(payment.merchant_id)
-        snapshot = processor.capture(payment.processor_id, key=f"{payment.id}:capture:all:{payment.version}")
+        snapshot = processor.capture(
+            payment.processor_id, key=f"{payment.id}:capture:all:{payment.version}"
+        )
     except (Declined, Refused, NotReached, AnswerUnknown):
         _settle_by_reading(office, payment)
         return

@@ -36,7 +36,8 @@ class Desk:
         """Charge a typed card, a saved method or a bank account: a new payment, or another attempt at one.
 
         A decline is no exception: it is the payment's ``attempt``, with its ``offers``; so is what could not be tried
-        (``failed``, with its ``code``), and a lost answer (``unknown``). The same form again is the same payment. ``action`` is set when the payer must confirm (3-D Secure): call ``after_action`` when they have.
+        (``failed``, with its ``code``), and a lost answer (``unknown``). The same form again is the same payment.
+        ``action`` is set when the payer must confirm (3-D Secure): call ``after_action`` when they have.
         Raises PossibleDuplicate, AttemptRunning, PaymentUnknown, PaymentPaid, PaymentNotOpen, FormReused,
         AmountRefused, FieldsRefused, LimitReached, MethodIncomplete, and what ``customers.methods.chargeable`` raises;
         then nothing was charged.

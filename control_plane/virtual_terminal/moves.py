@@ -153,8 +153,6 @@ def _is_over(snapshot: ProcessorPayment, target: Any) -> bool:
     return charge is not None and target.charge_id == charge.id and target.state in ENDED_ATTEMPTS
 
 
-
-
 def _is_news(
     refusal: Decline, snapshot: ProcessorPayment, attempts: Sequence[Any], target: Any
 ) -> bool:
