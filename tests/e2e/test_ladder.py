@@ -10,6 +10,9 @@ from tests.support.play_account import DECLINED, INSUFFICIENT, NEEDS_3DS, PlayAc
 from tests.web.live_site import LiveSite
 from tests.web.pay_site import PaySite, open_account, type_card
 
+# Several payments by several ways, one after the other.
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture
 def pay(site: LiveSite, sandbox: PlayAccount) -> PaySite:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Final, Literal
@@ -103,7 +103,7 @@ async def live(
     session_id = await apart(_session_id, parts, caller, payment_id)
     urgent = [payment_topic(payment_id), *([session_topic(session_id)] if session_id else [])]
     topics = [*urgent, payments_topic(caller.merchant_id)]
-    render = partial(_fragments, parts, request, caller, payment_id)
+    render = partial(_fragments, parts, request, caller, payment_id, _Tries())
     async for event in follow(parts.live, topics, render, urgent=urgent):
         yield event
 
@@ -436,8 +436,16 @@ def _try_panel(
     )
 
 
+@dataclass(slots=True)
+class _Tries:
+    """What one stream has shown: whether another try was offered, and how often that ended."""
+
+    is_offered: bool = False
+    endings: int = 0
+
+
 def _fragments(
-    parts: Parts, request: Request, caller: Caller, payment_id: str
+    parts: Parts, request: Request, caller: Caller, payment_id: str, tries: _Tries
 ) -> Mapping[str, str]:
     site: Site = site_of(request)
     visit, panel = _read(parts, request, caller, payment_id)
@@ -448,9 +456,14 @@ def _fragments(
         "#pay-facts": site.fragment(visit, "pay/_facts.html", pay=panel),
         "#recent": site.fragment(visit, "pos/_recent.html", sales=sales),
     }
-    if not panel.offers:
-        # Somebody else was quicker: what is typed here has no use any more.
-        fragments["#pay-try"] = ""
+    if panel.offers:
+        tries.is_offered = True
+    elif tries.is_offered:
+        tries.is_offered = False
+        tries.endings += 1
+    if tries.endings and not tries.is_offered:
+        # Somebody else was quicker: what is typed here has no use any more. Each ending is news of its own.
+        fragments["#pay-try"] = f"<!-- {tries.endings} -->"
     return fragments
 
 
