@@ -19,6 +19,7 @@ from control_plane.parts import Parts
 from control_plane.virtual_terminal.accounts import Accounts, Keys
 from control_plane.virtual_terminal.cloud_readers import ReaderFleet
 from control_plane.virtual_terminal.desk import Desk
+from control_plane.virtual_terminal.saved_methods import SaveWish, save
 from control_plane.virtual_terminal.wishes import ChargeWish, Order, RefundWish
 from protocols.money import Money
 from protocols.secret import Secret
@@ -67,6 +68,11 @@ _SALES: Final = (
     ),
     _Sale(cents=75_00, method="pm_card_createDispute", note="Voucher by phone", customer=5),
 )
+
+
+#: A customer's place in the list, and what they let the shop keep.
+_SAVED: Final = ((1, "pm_card_visa"), (3, "pm_card_amex"), (7, "pm_card_mastercard"))
+_CONSENT: Final = "Maison Lumière may keep this card and charge it for my orders. I can take this back at any time."
 
 
 class Acquirer:
@@ -128,8 +134,17 @@ class Acquirer:
     def trade(
         self, parts: Parts, cashier: Caller, manager: Caller, customers: Sequence[str]
     ) -> None:
-        """Take a few payments, one of each fate."""
+        """Keep a few cards, and take a few payments, one of each fate."""
         desk = parts.get(Desk)
+        for number, method in _SAVED:
+            wish = SaveWish(
+                customer_id=customers[number],
+                token=self.token(method),
+                kind="card",
+                consent_text=_CONSENT,
+                consent_how="phone",
+            )
+            save(desk.office, cashier, wish)
         for sale in _SALES:
             order = Order(
                 amount=Money(sale.cents, sale.currency),
