@@ -178,6 +178,7 @@ def test_above_the_limit_a_second_person_decides(
     deciding = opened(pay, new_context(), "/transactions", Role.MANAGER)
     expect(deciding.locator(".nav .count")).to_have_text("1")
     deciding.locator(".nav").get_by_role("link", name=re.compile("Approvals")).click()
+    deciding.wait_for_url("**/approvals", wait_until="load")
     deciding.keyboard.press("y")
     expect(deciding.get_by_role("dialog", name="Give back €60.00?")).to_be_visible()
     assert accessibility_violations(deciding) == []
@@ -203,6 +204,7 @@ def test_a_sale_of_a_reader_goes_back_on_the_reader(pay: PaySite, context: Brows
     session_id = pay.site.shop.take(23_00)
     page = opened(pay, context, f"/transactions?q={session_id}")
     page.locator("a.row-link").click()
+    page.wait_for_url("**/transactions/tx_*", wait_until="load")
     sale = page.url
 
     page.keyboard.press("f")
