@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -165,7 +166,9 @@ def book_movement(
     at: datetime,
     settlement: Settlement | None = None,
 ) -> bool:
-    """What a dispute took, gave back, or cost."""
+    """What a dispute took, gave back, or cost. The cost is a row of its own, so it is in no other."""
+    if settlement is not None:
+        settlement = replace(settlement, fee_minor=0)
     done = _append(
         db,
         payment,
