@@ -94,7 +94,7 @@ class Story:
     def _view(self, at: int, word: str) -> ProcessorPayment:
         charge_id = f"ch_{self.number}_{at}"
         decline = Decline(code="card_declined", message="No.", charge_id=charge_id)
-        facts: dict[str, Any] = {
+        views: dict[str, dict[str, Any]] = {
             "refused": {
                 "status": "requires_payment_method",
                 "charge": self._charge(charge_id, "failed", decline=decline),
@@ -132,7 +132,8 @@ class Story:
                 else None,
             },
             "waiting": {"status": "requires_payment_method"},
-        }[word]
+        }
+        facts = views[word]
         return ProcessorPayment(
             **{
                 "id": f"pi_{self.number}",
