@@ -30,9 +30,9 @@ from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import changed, insert
 from control_plane.errors import DomainError, NotFound
 from control_plane.outbox import owe
-from control_plane.virtual_terminal import accounts, settle
+from control_plane.virtual_terminal import accounts, settle, timeline
 from control_plane.virtual_terminal.accounts import Accounts
-from control_plane.virtual_terminal.models import ACCOUNTS, PROCESSOR_EVENTS
+from control_plane.virtual_terminal.models import ACCOUNTS, MOMENTS, PAYMENTS, PROCESSOR_EVENTS
 from control_plane.virtual_terminal.processor import (
     Instrument,
     NotVerified,
@@ -40,6 +40,7 @@ from control_plane.virtual_terminal.processor import (
     Processors,
     WebhookEvent,
 )
+from control_plane.virtual_terminal.timeline import MomentKind
 from protocols.readers.emv import redact_card_numbers
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ _OVERLAP: Final = timedelta(minutes=5)
 _MEMORY: Final = timedelta(days=29)
 _SWEPT_AT_ONCE: Final = 100
 _LONGEST_ERROR: Final = 2_000
+_FRAUD_WARNING: Final = "radar.early_fraud_warning.created"
 _RECEIVED: Final = Counter("omnitill_webhooks_received", "Webhooks that came", ["outcome"])
 _WORKED: Final = Counter("omnitill_webhooks_worked", "Events that were worked on", ["outcome"])
 
@@ -242,8 +244,8 @@ def replay(
 
 
 def thing_of(event: WebhookEvent) -> str:
-    """The id of what must be read because of an event: of a charge, its payment."""
-    if event.kind.startswith("charge.") and event.object_kind == "charge":
+    """The id of what must be read because of an event: of a charge or a warning about one, its payment."""
+    if event.object_kind in {"charge", "radar.early_fraud_warning"}:
         payment = _object(event.payload).get("payment_intent")
         if isinstance(payment, Mapping):
             payment = payment.get("id")
@@ -404,6 +406,8 @@ class Inbox:
             settle.apply_snapshot(db, merchant_id, snapshot)
             for refund in refunds:
                 settle.apply_refund(db, merchant_id, refund)
+            if _FRAUD_WARNING in kinds:
+                _note_warning(db, merchant_id, thing)
 
     def _apply_method(
         self, processor: Processor, merchant_id: str, thing: str, kinds: Collection[str]
@@ -425,7 +429,7 @@ def _part(kind: str) -> str:
             return "dispute"
         case ["charge", "refund", *_] | ["refund", *_]:
             return "refund"
-        case ["charge" | "payment_intent", *_]:
+        case ["charge" | "payment_intent", *_] | ["radar", "early_fraud_warning", "created"]:
             return "payment"
         case ["terminal", "reader", *_]:
             return "reader"
@@ -437,6 +441,28 @@ def _part(kind: str) -> str:
             return "account"
         case _:
             return ""
+
+
+def _note_warning(db: Transaction, merchant_id: str, thing: str) -> None:
+    """Say once on the payment's timeline that the issuer suspects fraud, and what kind."""
+    mine = (PROCESSOR_EVENTS.c.merchant_id == merchant_id, PROCESSOR_EVENTS.c.object_id == thing)
+    warning = db.execute(
+        select(PROCESSOR_EVENTS.c.payload).where(*mine, PROCESSOR_EVENTS.c.kind == _FRAUD_WARNING)
+    ).first()
+    payment = db.execute(
+        select(PAYMENTS.c.id).where(
+            PAYMENTS.c.merchant_id == merchant_id, PAYMENTS.c.processor_id == thing
+        )
+    ).first()
+    if warning is None or payment is None:
+        return
+    kind = MomentKind.FRAUD_WARNING
+    said = select(MOMENTS.c.id).where(
+        MOMENTS.c.payment_id == payment.id, MOMENTS.c.kind == kind.value
+    )
+    if db.execute(said).first() is None:
+        reason = str(_object(warning.payload).get("fraud_type") or "unknown").replace("_", " ")
+        timeline.add(db, merchant_id, payment.id, kind, facts={"reason": reason[:80]})
 
 
 def _kept(instrument: Instrument) -> Kept | None:

@@ -16,11 +16,15 @@ from control_plane.transactions.models import TRANSACTIONS
 from control_plane.virtual_terminal import inbox, queries
 from control_plane.virtual_terminal.inbox import MOST_TRIES, EventState, Inbox
 from control_plane.virtual_terminal.lifecycle import PaymentState
+from control_plane.virtual_terminal.models import MOMENTS
 from control_plane.virtual_terminal.processor import ProcessorError
 from control_plane.virtual_terminal.views import PaymentView
 from tests.fakes.clock import FakeClock
 from tests.support.play_account import DISPUTED
 from tests.support.webhook_sender import WebhookSender
+
+#: Its issuer warns of fraud after the sale.
+SUSPECTED = "4000000000005423"
 
 
 def work(sender: WebhookSender) -> int:
@@ -98,6 +102,24 @@ def test_a_dispute_hangs_on_its_sale(sender: WebhookSender) -> None:
     rows = ledger(sender)
     assert ("dispute", "approved", 2000) in rows
     assert ("sale", "approved", 2000) in rows
+
+
+def test_a_warning_of_fraud_stands_once_on_the_payment(sender: WebhookSender) -> None:
+    sender.pay(2000, number=SUSPECTED)
+    sender.shop.sandbox.put_forward(days=1)
+    for event in sender.events() * 2:
+        sender.send(event)
+        work(sender)
+
+    (payment,) = payments(sender)
+    with sender.shop.parts.database.reading_connection() as db:
+        told = db.execute(
+            select(MOMENTS.c.facts).where(
+                MOMENTS.c.payment_id == payment.id, MOMENTS.c.kind == "fraud_warning"
+            )
+        ).all()
+    assert [row.facts for row in told] == [{"reason": "made with stolen card"}]
+    assert payment.state is PaymentState.PAID
 
 
 def test_a_replay_changes_nothing(any_sender: WebhookSender) -> None:
