@@ -25,8 +25,7 @@ The last two digits of an amount choose what the terminals do:
   .97 the line drops and the card is charged all the same: watch how it is found out
 Others are approved. All of them: omnitill-agent simulate --help
 
-Cards to type: 4242 4242 4242 4242 is paid, 4000 0000 0000 9995 is declined, 4000 0025 0000 3155 asks for 3-D Secure;
-any date to come, any security code.
+The fields for a typed card say which test number to try; any date to come, any security code.
 
 Example:
   omnitill demo
@@ -215,7 +214,7 @@ class _Words:
         self._lines(
             "",
             f"  {self._dim('Try      ')}  12.34 approved, 5.05 declined, 8.08 cancelled, 9.97 the answer is lost",
-            f"  {self._dim('Keyed    ')}  4242 4242 4242 4242 paid, 4000 0000 0000 9995 declined; any date, any code",
+            f"  {self._dim('Keyed    ')}  the card fields say which number to type; any date, any code",
             f"  {self._dim('Sandbox  ')}  {stage.acquirer.url}/_sandbox/  {self._dim('taps cards, turns the clock')}",
             f"  {self._dim('Mail     ')}  {stage.url}/mailbox",
             f"  {self._dim('Files    ')}  {stage.folder}  {self._dim('kept' if is_kept else 'gone when you stop')}",

@@ -32,7 +32,7 @@ _NUMBERS: Final = """
 CARD_NUMBERS: Final = frozenset(_NUMBERS.split())
 
 _DIGITS: Final = re.compile(rb"[0-9](?:[ -]?[0-9]){13,40}")
-_WIDE: Final = re.compile(rb"(?:[0-9]\x00){14,}|(?:\x00[0-9]){14,}")
+_WIDE: Final = re.compile(rb"[0-9](?:\x00[0-9]){13,}")
 _TEXT: Final = {number.encode() for number in CARD_NUMBERS}
 
 

@@ -34,7 +34,7 @@ from tests.fixtures.virtual_terminal import Connected
 from tests.support.counter_reader import counter_of
 from tests.support.pdf_text import words_in
 
-LINES = "** CUSTOMER COPY **\nCard 4242 4242 4242 4242"
+LINES = "** CUSTOMER COPY **\nCard 5454 5454 5454 5454"
 
 
 class Shop:
