@@ -46,6 +46,8 @@ def test_a_payer_pays_on_their_phone_while_the_cashier_watches(
     assert answer.headers["x-robots-tag"] == "noindex, nofollow"
     expect(phone.locator("h1")).to_contain_text("€25.00")
     type_card(phone)
+    # The intent takes cards only, so no other way is offered.
+    expect(fields_of(phone).get_by_role("radio")).to_have_count(0)
     phone.get_by_role("button", name="Pay €25.00").click()
     expect(phone.locator(".outcome")).to_contain_text("Paid. Thank you.")
     expect(till.locator(".outcome h1")).to_have_text("Paid")

@@ -173,13 +173,16 @@
         this.fire("loaderror", { elementType: this.type, error: { type: "api_connection_error", message } });
       }, 10_000);
       this.frame.ready.then(() => clearTimeout(this.late));
-      this.frame.send("init", {
-        key: this.elements.stripe.key,
-        role: this.type,
-        locale: language(this.elements.options.locale),
-        elements: this.elements.shared(),
-        options: cloneable(this.options),
-        scheme: getComputedStyle(this.frame.element).colorScheme,
+      this.elements.learned.then(() => {
+        if (this.frame !== frame) return;
+        frame.send("init", {
+          key: this.elements.stripe.key,
+          role: this.type,
+          locale: language(this.elements.options.locale),
+          elements: this.elements.shared(),
+          options: cloneable(this.options),
+          scheme: getComputedStyle(frame.element).colorScheme,
+        });
       });
       return this;
     }
@@ -259,6 +262,18 @@
       this.made = new Map();
       this.submitted = false;
       checkElements(this.options);
+      this.learned = this.learn();
+    }
+
+    /** With a client secret it is the intent that says which methods are offered, and in which currency. */
+    async learn() {
+      const { clientSecret } = this.options;
+      if (!clientSecret) return;
+      const { paymentIntent, setupIntent } = await this.stripe.retrieve(clientSecret);
+      const intent = paymentIntent ?? setupIntent;
+      if (!intent) return;
+      const { payment_method_types: allowedPaymentMethodTypes, currency } = intent;
+      this.options = { allowedPaymentMethodTypes, ...(currency && { currency }), ...this.options };
     }
 
     create(type, options = {}) {
