@@ -137,7 +137,7 @@ def test_what_a_reader_printed_is_on_it_without_a_card_number(shop: Shop, till: 
     text = text_of(till, shop.row())
 
     assert "** CUSTOMER COPY **" in text
-    assert "4242 42** **** 4242" in text
+    assert "5454 54** **** 5454" in text
 
 
 def test_it_speaks_the_customers_language(shop: Shop, till: TestClient) -> None:
