@@ -189,6 +189,15 @@ function focusNew() {
 focusNew();
 document.addEventListener("htmx:after:swap", focusNew);
 
+// htmx begins a moment after the page: what was chosen or typed before that is said once more.
+addEventListener("load", () => setTimeout(() => {
+  for (const field of document.querySelectorAll("input[hx-get], [hx-get] input")) {
+    const isEmpty = document.querySelector(field.getAttribute("hx-target") ?? "#none")?.childElementCount === 0;
+    const isNews = field.type === "radio" ? field.checked && isEmpty : field.value !== field.defaultValue;
+    if (isNews) field.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+}, 400));
+
 // Of tabs that do not all fit, the present one is shown.
 const present = single(".areas [aria-current]");
 if (present) present.parentElement.scrollLeft = present.offsetLeft - present.parentElement.clientWidth / 2;
