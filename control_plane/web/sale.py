@@ -58,6 +58,10 @@ _HIDDEN: Final = frozenset({"message_hash", "merchant_id", "card_fingerprint", "
 _AMOUNT: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)? [A-Z]{3}")
 _LOOKED_AT: Final = frozenset({RefundState.UNKNOWN, RefundState.PENDING, RefundState.CREATED})
 
+_WITH_THE_CUSTOMER: Final = frozenset({Kind.SALE, Kind.REFUND, Kind.REVERSAL})
+#: What money goes back by.
+_BACK: Final = frozenset({Kind.REFUND, Kind.REVERSAL, Kind.DISPUTE, Kind.FEE})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sale:
@@ -135,7 +139,10 @@ def _whole(db: Transaction, visit: Visit, row: Found | None, payment: PaymentVie
 def page_values(db: Transaction, visit: Visit, sale: Sale) -> dict[str, Any]:
     """What ``transactions/detail.html`` shows."""
     row, payment = sale.row, sale.payment
-    moved = row is not None and row.status is Status.APPROVED
+    # Nobody gets a receipt for what a bank or the processor took.
+    has_receipt = (
+        row is not None and row.status is Status.APPROVED and row.kind in _WITH_THE_CUSTOMER
+    )
     return {
         "sale_id": sale.id,
         "amount": _amount(sale),
@@ -154,8 +161,10 @@ def page_values(db: Transaction, visit: Visit, sale: Sale) -> dict[str, Any]:
         "twins": _twins(db, visit, sale),
         "moments": _moments(db, visit, sale),
         "raw": json.dumps(_raw(sale), indent=2, ensure_ascii=False),
-        "receipt": paper_of(db, visit, row.id) if moved and row is not None else None,
-        "receipt_href": f"/v1/transactions/{row.id}/receipt" if moved and row is not None else "",
+        "receipt": paper_of(db, visit, row.id) if has_receipt and row is not None else None,
+        "receipt_href": f"/v1/transactions/{row.id}/receipt"
+        if has_receipt and row is not None
+        else "",
         "shop_copy": (row.merchant_receipt or "") if row is not None else "",
         "can_reverse": _can_reverse(db, visit, sale),
         "may_refund": visit.caller.can(Permission.PAYMENT_REFUND_CREATE),
@@ -388,11 +397,13 @@ def _ledger_facts(db: Transaction, visit: Visit, row: Found) -> list[Fact]:
         Fact(N_("Trace number"), "" if row.trace_number is None else str(row.trace_number)),
         Fact(N_("In the book since"), visit.formats.moment(row.received_at, visit.zone)),
     ]  # fmt: skip
-    if row.fee_minor is not None:
+    if row.fee_minor:
         currency = row.settlement_currency or row.currency
         facts.append(Fact(N_("Fee"), visit.formats.money(Money(row.fee_minor, currency))))
     if row.settlement_amount_minor is not None:
         settled = Money(row.settlement_amount_minor, row.settlement_currency or row.currency)
+        if row.kind in _BACK:
+            settled = -settled
         facts.append(Fact(N_("Reaches your account"), visit.formats.money(settled)))
     if row.settlement_rate is not None and row.settlement_currency != row.currency:
         rate = f"1 {row.currency} = {row.settlement_rate.normalize():f} {row.settlement_currency}"
