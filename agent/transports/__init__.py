@@ -19,9 +19,14 @@ __all__ = ["Address", "Transport", "schemes", "transport_for"]
 
 
 def schemes() -> dict[str, str]:
-    """Scheme -> module name. A module is named like its scheme, with `_port` where that name belongs to a library."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return {name.removesuffix("_port"): name for name in names if name != "transport"}
+    """Scheme -> module name. A module is named like its scheme, with `_port` where that name belongs to a library.
+
+    Other modules with an underscore are parts of a transport.
+    """
+    names = (module.name for module in pkgutil.iter_modules(__path__) if module.name != "transport")
+    return {
+        name.removesuffix("_port"): name for name in names if "_" not in name.removesuffix("_port")
+    }
 
 
 def transport_for(address: str, defaults: Mapping[str, object] | None = None) -> Transport:

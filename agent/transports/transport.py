@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -36,6 +37,7 @@ class Transport(Protocol):
     async def read(self) -> bytes:
         """The bytes that have arrived, at least one; waits for them. May be cancelled without losing any.
 
+        On a line of packets it is exactly one packet, and each `write` takes one.
         Raises TransportLost when the line is gone and everything that came before was handed out.
         """
         ...
@@ -50,21 +52,30 @@ class Transport(Protocol):
 
 
 class Inbox:
-    """What has arrived on a line and was not read yet, then how the line ended."""
+    """What has arrived on a line and was not read yet, then how the line ended.
 
-    def __init__(self, address: str, *, drained: Callable[[], None] | None = None) -> None:
+    `packets`: what was put in one piece is taken in one piece, as USB reports and BLE notifications must be.
+    """
+
+    def __init__(
+        self, address: str, *, drained: Callable[[], None] | None = None, packets: bool = False
+    ) -> None:
         self.address = address
         self.lost: Lost | None = None
         self._detail = ""
-        self._received = bytearray()
+        self._received: deque[bytes] = deque()
+        self._size = 0
         self._news = asyncio.Event()
         self._drained = drained
+        self._packets = packets
 
     def put(self, received: bytes) -> bool:
         """Add bytes; True when so many wait that the sender must be held back until `drained` is called."""
-        self._received += received
-        self._news.set()
-        return len(self._received) >= HIGH_WATER
+        if received:
+            self._received.append(received)
+            self._size += len(received)
+            self._news.set()
+        return self._size >= HIGH_WATER
 
     def end(self, lost: Lost, detail: str = "") -> None:
         """The line is gone; only the first reason counts."""
@@ -78,9 +89,13 @@ class Inbox:
             self.check()
             self._news.clear()
             await self._news.wait()
-        received = bytes(self._received)
-        self._received.clear()
-        if self._drained is not None:
+        if self._packets:
+            received = self._received.popleft()
+        else:
+            received = b"".join(self._received)
+            self._received.clear()
+        self._size = sum(map(len, self._received))
+        if self._drained is not None and not self._received:
             self._drained()
         return received
 
