@@ -33,12 +33,14 @@ from protocols.readers.protocol import (
     ReaderEvent,
     ReaderMachine,
     Restart,
+    Resume,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from agent.transports import Transport
+    from protocols.readers.protocol import IssuerAnswer
 
 log = structlog.get_logger()
 
@@ -220,6 +222,17 @@ class Reader:
         self._news.set()
         return True
 
+    def resume(self, answer: IssuerAnswer) -> bool:
+        """Give the card that wants to go online its answer; False when nothing waits for one any more."""
+        if self._running is None or self._running.is_ours:
+            return False
+        try:
+            self._machine.start(Resume(answer), self._clock.elapsed())
+        except CommandNotPossible:
+            return False
+        self._news.set()
+        return True
+
     def withdraw(self) -> bool:
         """Take back a command that still waits to be sent; it ends as cancelled. False when it was sent already."""
         queued, self._queued = self._queued, None
@@ -323,7 +336,7 @@ class Reader:
             await asyncio.gather(reading, waking, return_exceptions=True)
 
     async def _send(self) -> None:
-        if outgoing := self._machine.outgoing():
+        while outgoing := self._machine.outgoing():
             await self._transport.write(outgoing)
 
     async def _answer_then_take(self, events: Sequence[ReaderEvent]) -> None:

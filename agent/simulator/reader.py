@@ -169,11 +169,11 @@ class SimulatedReader:
             self._line = None
 
     async def _say(self) -> None:
-        outgoing = self.machine.outgoing()
-        if self._line is not None and outgoing:
-            self._on_traffic("out", outgoing)
-            with contextlib.suppress(TransportLost):
-                await self._line.write(outgoing)
+        while outgoing := self.machine.outgoing():
+            if self._line is not None:
+                self._on_traffic("out", outgoing)
+                with contextlib.suppress(TransportLost):
+                    await self._line.write(outgoing)
         if self.machine.wants_disconnect() and self._line is not None:
             await self._line.close()
             if self.socket.address.startswith("serial:"):

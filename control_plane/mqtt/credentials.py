@@ -46,6 +46,7 @@ def service_rights(cell: str) -> dict[str, Rights]:
             receive=(
                 topics.topic(cell, "+", Channel.CLAIM),
                 topics.topic(cell, "+", Channel.TIME_ASK),
+                topics.topic(cell, "+", Channel.AUTHORIZE),
             ),
         ),
         # Stands for both in the self-test, so that this never takes a connection from either.
@@ -58,7 +59,8 @@ def ingest_filters(cell: str) -> list[str]:
     return [
         topics.topic(cell, "+", channel)
         for channel in Channel
-        if channel.direction is Direction.UP and channel not in (Channel.CLAIM, Channel.TIME_ASK)
+        if channel.direction is Direction.UP
+        and channel not in (Channel.CLAIM, Channel.TIME_ASK, Channel.AUTHORIZE)
     ]
 
 

@@ -15,6 +15,7 @@ import msgspec
 from protocols.cloud import topics
 from protocols.cloud.commands import (
     Ack,
+    AuthorizationAnswer,
     CancelPayment,
     CloseReaderDay,
     Command,
@@ -36,6 +37,7 @@ from protocols.cloud.commands import (
 from protocols.cloud.configuration import document_hash
 from protocols.cloud.envelope import GENESIS, Envelope
 from protocols.cloud.events import (
+    AuthorizationAsk,
     Claim,
     CommandResult,
     CurrencySum,
@@ -50,6 +52,7 @@ from protocols.cloud.events import (
     ReportedConfig,
     ReportedReader,
     ReportedState,
+    SealedCard,
     SessionStep,
     StreamData,
     Telemetry,
@@ -343,6 +346,50 @@ _PLAIN: Final[dict[Channel, tuple[Example, ...]]] = {
             "cancelledFirst",
             Grant(command_id=_COMMAND, nonce=_NONCE, granted=False, reason="cancelled"),
             "The cashier's cancel won, so the reader is never asked.",
+        ),
+    ),
+    Channel.AUTHORIZE: (
+        Example(
+            "sealed",
+            AuthorizationAsk(
+                session_id=_SESSION,
+                tap_id="tap_01k4d2m8q7v1x4b9c5d0e6g8h2",
+                reader_id=_READER,
+                amount_minor=1250,
+                currency="EUR",
+                card=SealedCard(
+                    format="magtek_mms",
+                    scheme="dukpt-tdes",
+                    ksn=bytes.fromhex("ffff9876543210e00001"),
+                    data=bytes.fromhex("f900"),
+                    serial_number="B5A0001",
+                    masked_pan="476173******0119",
+                    entry_mode="contactless",
+                ),
+            ),
+            "The device cannot open it, and neither can the control plane.",
+        ),
+    ),
+    Channel.AUTHORIZATION: (
+        Example(
+            "approved",
+            AuthorizationAnswer(
+                session_id=_SESSION,
+                tap_id="tap_01k4d2m8q7v1x4b9c5d0e6g8h2",
+                status="approved",
+                response_code="00",
+                authorization_code="831000",
+            ),
+        ),
+        Example(
+            "unavailable",
+            AuthorizationAnswer(
+                session_id=_SESSION,
+                tap_id="tap_01k4d2m8q7v1x4b9c5d0e6g8h2",
+                status="unavailable",
+                text="The processor did not answer in time.",
+            ),
+            "What it may still approve is taken back.",
         ),
     ),
     Channel.ACK: (

@@ -203,6 +203,26 @@ class Grant(Struct, frozen=True, kw_only=True):
     ] = ""
 
 
+class AuthorizationAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``dn/auth``: what the processor says to a card on an encrypting reader.
+
+    ``approved`` and ``declined`` are the issuer's. ``refused`` is ours: the session is over or unknown, or nobody takes
+    such cards for this shop. ``unavailable``: the processor did not answer in time; what it may still approve is taken
+    back. ``issuer_data`` are the BER-TLV objects 91, 71 and 72 for the card.
+    """
+
+    v: int = 1
+    session_id: Id
+    tap_id: Id
+    status: Literal["approved", "declined", "refused", "unavailable"]
+    response_code: Annotated[str, Meta(max_length=2)] = ""
+    """ISO 8583 field 39."""
+    authorization_code: ShortText = ""
+    issuer_data: Annotated[bytes, Meta(max_length=1024)] = b""
+    text: ShortText = ""
+    """English, for people: why not."""
+
+
 class Rejected(Struct, frozen=True, kw_only=True):
     """A message that was stored in quarantine and need not be sent again."""
 

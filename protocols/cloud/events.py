@@ -283,6 +283,38 @@ class Claim(Struct, frozen=True, kw_only=True):
     nonce: Annotated[str, Meta(min_length=8, max_length=64)]
 
 
+class SealedCard(Struct, frozen=True, kw_only=True):
+    """A card as an encrypting reader gave it away; nobody before the processor can open it.
+
+    ``format`` names the reader protocol whose layout ``data`` has; ``scheme`` the cipher, ``dukpt-tdes`` or ``dukpt-aes``.
+    """
+
+    format: ShortText
+    scheme: ShortText
+    ksn: Annotated[bytes, Meta(min_length=10, max_length=12)]
+    data: Annotated[bytes, Meta(max_length=8192)]
+    serial_number: ShortText = ""
+    masked_pan: ShortText = ""
+    card_brand: ShortText = ""
+    entry_mode: ShortText = ""
+
+
+class AuthorizationAsk(Struct, frozen=True, kw_only=True):
+    """``up/auth``: a card on an encrypting reader wants its issuer's answer. Said again until it is answered.
+
+    The same ``tap_id`` gets the same answer however often it is asked; a session has one at a time. Nothing of this
+    decides money: what the issuer approved and no ``PaymentResult`` says is approved, is taken back.
+    """
+
+    v: int = 1
+    session_id: Id
+    tap_id: Id
+    reader_id: Id
+    amount_minor: Minor
+    currency: CurrencyCode
+    card: SealedCard
+
+
 class TimeAsk(Struct, frozen=True, kw_only=True):
     """``up/time``: what time is it? ``t0_mono_ms`` comes back unchanged."""
 

@@ -15,13 +15,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from protocols.cloud.commands import Ack, Command, DesiredConfig, Grant
+from protocols.cloud.commands import Ack, AuthorizationAnswer, Command, DesiredConfig, Grant
 
 ENROLL: Final = "/v1/device/enroll"
 RENEW: Final = "/v1/device/renew"
 OUTBOX: Final = "/v1/device/outbox"
 DESIRED: Final = "/v1/device/desired"
 CLAIM: Final = "/v1/device/claim"
+AUTHORIZATION: Final = "/v1/device/authorization"
 
 HEADER_DEVICE: Final = "Omnitill-Device"
 HEADER_TIMESTAMP: Final = "Omnitill-Timestamp"
@@ -127,6 +128,13 @@ class ClaimAnswer(Struct, frozen=True, kw_only=True):
     """``POST /v1/device/claim`` with a Claim as its body."""
 
     grant: Grant
+    server_ms: int
+
+
+class AuthorizationReply(Struct, frozen=True, kw_only=True):
+    """``POST /v1/device/authorization`` with an AuthorizationAsk as its body."""
+
+    answer: AuthorizationAnswer
     server_ms: int
 
 

@@ -43,6 +43,7 @@ class Channel(StrEnum):
     JOBS = "up/job"
     TELEMETRY = "up/tm"
     CLAIM = "up/cmd/claim"
+    AUTHORIZE = "up/auth"
     RESULT = "up/cmd/res"
     LOG = "up/log"
     TIME_ASK = "up/time"
@@ -51,6 +52,7 @@ class Channel(StrEnum):
     RELEASE = "dn/job"
     COMMAND = "dn/cmd"
     GRANT = "dn/grant"
+    AUTHORIZATION = "dn/auth"
     ACK = "dn/ack"
 
     @property
@@ -84,6 +86,8 @@ DELIVERY: Final[dict[Channel, Delivery]] = {
     Channel.RELEASE: Delivery(qos=1, retain=True),
     Channel.COMMAND: Delivery(qos=1),
     Channel.GRANT: Delivery(qos=1, expiry_s=10),
+    Channel.AUTHORIZE: Delivery(qos=1, expiry_s=60),
+    Channel.AUTHORIZATION: Delivery(qos=1, expiry_s=60),
     Channel.ACK: Delivery(qos=1, expiry_s=60),
 }
 

@@ -4,6 +4,13 @@ A *machine* owns what to say and what to expect; it moves no bytes and knows no 
 and the current time, sends what it hands out, and wakes it at its deadline. The same shape serves both ends: the
 host machine drives a reader, the terminal machine is the simulator's half.
 
+Two kinds of reader stand behind this one interface. A terminal authorises by itself: a ``Purchase`` ends with its own
+result. An encrypting reader reads the card and hands out sealed data: it says ``OnlineWanted`` in the middle of its
+``Purchase``, the driver asks a processor and gives the answer as ``Resume``, and then the ``Purchase`` ends.
+
+A line carries a stream of bytes (``serial``, ``tcp``) or packets (``usb_hid``, ``ble_gatt``). On a packet line every
+``outgoing()`` is one packet and every ``feed()`` gets one.
+
 Times are seconds on any monotonic scale, as ``float``; the driver chooses the scale and never mixes two.
 """
 
@@ -14,7 +21,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from protocols.money import Money
@@ -145,6 +152,54 @@ class UpdateSoftware:
     """Let the reader fetch new software from its own server."""
 
 
+@dataclass(frozen=True, slots=True)
+class SoftwareFile:
+    """One file of a release. ``number`` is the reader's own name for it (a file type or id, from the profile).
+
+    ``read(offset, length)`` gives that part of it; short at the end, empty behind it, never changing.
+    """
+
+    number: int
+    size: int
+    sha256: bytes
+    read: Callable[[int, int], bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSoftware:
+    """Hand new software to the reader. It ends as ``DONE`` when the reader took it in; it may restart then.
+
+    ``TransferProgress`` tells how far it is. Never given twice by itself, because half an image may be in the reader.
+    """
+
+    files: tuple[SoftwareFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerAnswer:
+    """What the processor says to a card that wants to go online.
+
+    ``response_code`` is ISO 8583 field 39, two characters, as in EMV tag 8A; ``Z3`` says that nobody could be reached.
+    ``issuer_data`` are the BER-TLV objects 91, 71 and 72 for the card, one after another; empty when there are none.
+    """
+
+    approved: bool
+    response_code: str
+    authorization_code: str = ""
+    issuer_data: bytes = field(default=b"", repr=False)
+    text: str = ""
+
+
+NOBODY_REACHED = IssuerAnswer(approved=False, response_code="Z3", text="nobody could be reached")
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The answer to ``OnlineWanted``, given like ``Abort`` while the ``Purchase`` runs, and only once for each."""
+
+    answer: IssuerAnswer
+
+
 MONEY_COMMANDS = (Purchase, Refund, Reverse, Preauthorize, Book, CancelPreauthorization)
 """Commands that may move money: never sent twice by any retry rule."""
 
@@ -168,6 +223,8 @@ ReaderCommand = (
     | ShowText
     | SetClock
     | UpdateSoftware
+    | InstallSoftware
+    | Resume
 )
 
 # --- what comes back -------------------------------------------------------------------------------------------
@@ -296,6 +353,55 @@ class QuirkSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class TapData:
+    """A card as an encrypting reader gives it away: sealed, and never opened on this side.
+
+    ``format`` names the reader protocol whose layout ``data`` has; ``data`` are its own objects as they came, with the
+    clear ones that are sensitive left out. ``scheme``: ``dukpt-tdes`` or ``dukpt-aes`` (ANSI X9.24). ``ksn``: 10 or 12
+    bytes. ``serial_number`` and ``card`` are what the reader tells in the clear, masked.
+    """
+
+    format: str
+    scheme: str
+    ksn: bytes
+    data: bytes = field(repr=False)
+    serial_number: str | None = None
+    card: CardFacts = field(default_factory=CardFacts)
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineWanted:
+    """The card is read and wants its issuer's answer: give ``Resume`` before ``answer_within_s`` seconds are over.
+
+    Without one the machine tells the reader that nobody was reached, and the purchase ends as ``DECLINED``.
+    """
+
+    tap: TapData
+    answer_within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProgress:
+    """How much of an ``InstallSoftware`` is in the reader, in bytes."""
+
+    sent: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """The reader tells something of itself that nobody asked for. ``kind`` is one of the names below, text is English.
+
+    ``tamper``, ``battery_low``, ``restarted``, ``restart_soon``, ``clear_card_data`` (it does not encrypt: its data
+    were dropped), ``ksn_repeated``, ``firmware_installed``, ``firmware_failed``, ``firmware_current``. ``facts``: masked.
+    """
+
+    kind: str
+    text: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The command is over. Exactly one per command that was begun, also when the link was lost."""
 
@@ -309,7 +415,9 @@ class Finished:
     totals: Totals | None = None
     identity: Identity | None = None
     details: Mapping[str, str] = field(default_factory=dict)
-    """Protocol facts worth keeping, masked."""
+    """Protocol facts worth keeping, masked. Measurements have one name in all protocols: ``battery_percent``,
+    ``external_power`` and ``tamper`` (``yes``/``no``), ``temperature_c``, ``voltage_mv``, ``reader_clock``
+    (``YYYYMMDD HHMMSS``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +431,16 @@ class LateResult:
     outcome: Outcome
 
 
-ReaderEvent = Progress | Printed | QuirkSeen | LateResult | Finished
+ReaderEvent = (
+    Progress
+    | Printed
+    | QuirkSeen
+    | OnlineWanted
+    | TransferProgress
+    | Noticed
+    | LateResult
+    | Finished
+)
 
 
 class ReaderMachine(Protocol):
@@ -341,14 +458,14 @@ class ReaderMachine(Protocol):
         ...
 
     def start(self, command: ReaderCommand, now: float) -> None:
-        """Begin a command. ``Abort`` may be given while another runs.
+        """Begin a command. ``Abort`` and ``Resume`` may be given while another runs; neither gets a ``Finished``.
 
         Raises CommandNotPossible when another command runs or the protocol has no such command; nothing was sent then.
         """
         ...
 
     def feed(self, received: bytes, now: float) -> Sequence[ReaderEvent]:
-        """Take bytes as they come, split or joined anyhow. Never raises on anything a peer may send."""
+        """Take bytes as they come, split or joined anyhow; on a packet line one packet. Never raises whatever comes."""
         ...
 
     def expired(self, now: float) -> Sequence[ReaderEvent]:
@@ -356,7 +473,7 @@ class ReaderMachine(Protocol):
         ...
 
     def outgoing(self) -> bytes:
-        """Bytes to send now; they are handed out once."""
+        """Bytes to send now; they are handed out once. On a packet line one packet: ask until nothing comes."""
         ...
 
     def deadline(self) -> float | None:

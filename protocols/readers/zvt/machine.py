@@ -689,6 +689,8 @@ def _message_for(command: ReaderCommand, config: ZvtConfig) -> Message:
             return messages.software_update()
         case Abort():
             return messages.abort()
+        case _:
+            raise CommandNotPossible("ZVT has no such command", command=type(command).__name__)
 
 
 def _payable(amount: Money) -> tuple[int, int]:
