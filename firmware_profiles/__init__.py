@@ -21,13 +21,15 @@ __all__ = [
 ]
 
 BUILT_IN: Final = Path(__file__).parent / "catalog"
+#: A file of this name is no model: it holds what several have in common.
+_ABSTRACT: Final = "-base"
 
 
 def load_profile(profile_id: str, folder: Path = BUILT_IN) -> ReaderProfile:
     """One profile by its name. Raises ProfileUnknown or ProfileUnreadable."""
     files = _files(folder)
-    if profile_id not in files:
-        raise ProfileUnknown(profile_id, sorted(files))
+    if profile_id not in files or profile_id.endswith(_ABSTRACT):
+        raise ProfileUnknown(profile_id, _models(files))
     return _read(profile_id, files)
 
 
@@ -35,7 +37,7 @@ def load_all(folder: Path = BUILT_IN) -> tuple[dict[str, ReaderProfile], list[Pr
     """Every profile that can be read, by name, and what is wrong with the others: one bad file stops nobody else."""
     profiles, faults = {}, []
     files = _files(folder)
-    for profile_id in sorted(files):
+    for profile_id in _models(files):
         try:
             profiles[profile_id] = _read(profile_id, files)
         except ProfileUnreadable as fault:
@@ -52,6 +54,10 @@ def _files(folder: Path) -> dict[str, Path]:
             )
         files[path.stem] = path
     return files
+
+
+def _models(files: Mapping[str, Path]) -> list[str]:
+    return sorted(name for name in files if not name.endswith(_ABSTRACT))
 
 
 def _read(profile_id: str, files: Mapping[str, Path]) -> ReaderProfile:

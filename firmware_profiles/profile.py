@@ -26,6 +26,10 @@ TcpPort = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[int, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 KebabCase = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Uuid = Annotated[
+    str,
+    Meta(pattern=r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"),
+]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -40,9 +44,12 @@ class About(_Table, frozen=True):
     revision: Positive
     vendor: Text
     model: Text
-    kind: Literal["card_reader", "payment_terminal"]
+    kind: Literal["card_reader", "payment_terminal", "cloud_reader"]
+    """A `cloud_reader` is driven by its maker's cloud, not by the agent: it has no line here."""
     family: KebabCase
     inherits: KebabCase | None = None
+    looks: str = ""
+    """One English sentence by which a person recognises it on the counter."""
     verified: dict[str, Text] = {}
 
 
@@ -92,6 +99,12 @@ class TcpMatch(_Table, frozen=True):
     enabled: bool = True
 
 
+class CloudMatch(_Table, frozen=True):
+    """A reader in its maker's cloud, by the name of the model there."""
+
+    device_type: Text
+
+
 class Confirm(_Table, frozen=True):
     """A read-only question that must be answered as expected before the profile is bound to a device."""
 
@@ -108,6 +121,7 @@ class Match(_Table, frozen=True):
     ble: list[BleMatch] = []
     serial: list[SerialMatch] = []
     tcp: list[TcpMatch] = []
+    cloud: list[CloudMatch] = []
     confirm: Confirm | None = None
 
 
@@ -141,15 +155,34 @@ class TcpLine(_Table, frozen=True):
     """Close a connection that was idle for this long, so that others may use the reader; 0 keeps it open."""
 
 
+class UsbHidLine(_Table, frozen=True):
+    """How reports are cut. `report_id` 0: the reports have none."""
+
+    report_len: Positive = 64
+    report_id: Annotated[int, Meta(ge=0, le=255)] = 0
+
+
+class BleLine(_Table, frozen=True):
+    """Which characteristics carry the conversation: `write` to the reader, `notify` from it."""
+
+    write: Uuid
+    notify: Uuid
+    write_with_response: bool = True
+    pdu_max: Annotated[int, Meta(ge=20, le=512)] = 244
+    settle_ms: Annotated[int, Meta(ge=0, le=60_000)] = 500
+    """How long to wait between connecting and looking for services."""
+
+
 class Conversation(_Table, frozen=True):
     """`[protocol]`: the protocol by name, its lines, its time limits. What is left are the protocol's own `options`."""
 
     name: Text
-    framing: Literal["tcp", "serial"] | None = None
+    framing: Literal["tcp", "serial", "usb_hid", "ble_gatt"] | None = None
+    """When it is not what the address says: `serial` for a reader whose USB carries a plain stream."""
     serial: SerialLine | None = None
     tcp: TcpLine | None = None
-    usb_hid: dict[str, int | str | bool] | None = None
-    ble_gatt: dict[str, int | str | bool] | None = None
+    usb_hid: UsbHidLine | None = None
+    ble_gatt: BleLine | None = None
     timeouts_ms: dict[str, Positive] = {}
     retries: dict[str, Annotated[int, Meta(ge=0, le=10)]] = {}
     options: dict[str, int | str | bool] = {}
@@ -167,6 +200,8 @@ class Setting(_Table, frozen=True):
     default: int | bool | str | None = None
     secret: bool = False
     write: dict[str, str] | None = None
+    sets: str | None = None
+    """The option in `[protocol]` that it replaces; seconds (`…_s`) become milliseconds below `timeouts_ms.`"""
     requires: list[str] = []
     enabled: bool = True
 
@@ -289,6 +324,18 @@ class ReaderProfile(_Table, frozen=True):
         """The profile's name, as in a configuration: `generic-zvt-tcp`."""
         return self.profile.id
 
+    def machine_settings(self) -> dict[str, Any]:
+        """What the protocol's machines read: the options flat, and the tables that are there under their names."""
+        protocol = self.protocol
+        tables = {
+            "timeouts_ms": dict(protocol.timeouts_ms),
+            "retries": dict(protocol.retries),
+            "usb_hid": msgspec.to_builtins(protocol.usb_hid),
+            "ble_gatt": msgspec.to_builtins(protocol.ble_gatt),
+            "quirks": msgspec.to_builtins(self.quirks),
+        }
+        return {**protocol.options, **{name: table for name, table in tables.items() if table}}
+
     def can(self, capability: str) -> bool:
         """True when the model has it; for a capability with several values, when it is neither false nor `none`."""
         return self.capabilities.get(capability, False) not in (False, "none", [])
@@ -307,6 +354,8 @@ class ReaderProfile(_Table, frozen=True):
 
 #: What a [protocol] table may hold besides the options of its protocol.
 _CONVERSATION: Final = frozenset(Conversation.__struct_fields__)
+#: Protocols of readers that their maker's cloud drives; the agent has no machine for them.
+CLOUD_PROTOCOLS: Final = frozenset({"stripe_terminal"})
 _UNKNOWN_KEY: Final = re.compile(
     r"unknown field `(?P<key>[^`]+)`(?: - at `\$\.?(?P<table>[^`]*)`)?"
 )
