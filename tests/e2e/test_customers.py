@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -20,11 +22,20 @@ from control_plane.mail.models import MAILBOX
 from tests.support.browser import NewContext
 from tests.support.play_account import DECLINED, NEEDS_3DS, VISA, PlayAccount
 from tests.support.waiting import eventually
-from tests.web.live_site import LiveSite
+from tests.web.live_site import LiveSite, live_site
 from tests.web.pay_site import PaySite, fields_of, open_account
 
 Violations = Callable[[Page], list[str]]
 FRENCH = {"locale": "fr-FR", "extra_http_headers": {"Accept-Language": "fr"}}
+
+
+@pytest.fixture
+def untouched_site(sqlite_template: Path, tmp_path: Path) -> Iterator[LiveSite]:
+    """A shop that has no customer yet, whatever the tests beside this one do."""
+    database = tmp_path / "site.sqlite3"
+    shutil.copy(sqlite_template, database)
+    with live_site(tmp_path, f"sqlite:///{database}") as running:
+        yield running
 
 
 @pytest.fixture
@@ -70,8 +81,9 @@ def count(site: LiveSite, table: object) -> int:
 
 
 def test_a_customer_is_added_found_and_changed_with_the_keyboard(
-    site: LiveSite, context: BrowserContext, accessibility_violations: Violations
+    untouched_site: LiveSite, context: BrowserContext, accessibility_violations: Violations
 ) -> None:
+    site = untouched_site
     site.sign_in(context, Role.CASHIER)
     page = context.new_page()
     page.goto(f"{site.address}/customers")

@@ -125,6 +125,7 @@ document.addEventListener("click", async (event) => {
     if (dialog.id === "keys") listShortcuts();
     single(":popover-open")?.hidePopover();
     dialog.showModal();
+    dialog.querySelector("[data-first]")?.focus();
     return;
   }
   if (event.target.closest("[data-close]") || event.target.matches("dialog")) {

@@ -208,6 +208,7 @@ class PayForm extends HTMLElement {
       this.#charge({ body });
     };
     dialog.showModal();
+    dialog.querySelector("[data-first]")?.focus();
   }
 
   #press(event) {

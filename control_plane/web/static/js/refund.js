@@ -42,4 +42,7 @@ form.addEventListener("change", (event) => {
   form.querySelector(`[data-part="${event.target.value}"] input`)?.focus();
 });
 show();
-if (dialog.dataset.open !== undefined) dialog.showModal();
+if (dialog.dataset.open !== undefined) {
+  dialog.showModal();
+  dialog.querySelector("[data-first]")?.focus();
+}
