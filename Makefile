@@ -10,7 +10,7 @@ BIN := .venv/bin
 STATE := .state
 WEB := control_plane/web
 # program:Debian package, of what the tests start besides Python.
-PROGRAMS := chromium:chromium mosquitto:mosquitto initdb:postgresql openssl:openssl
+PROGRAMS := chromium:chromium dbus-daemon:dbus mosquitto:mosquitto initdb:postgresql openssl:openssl
 
 .PHONY: help
 help: ## Show this list

@@ -42,6 +42,12 @@ class Unavailable(StrEnum):
     TIMEOUT = "timeout"
     NOT_A_PORT = "not_a_port"
     """The path is no serial port, or it cannot be set as the profile asks."""
+    NO_BLUETOOTH = "no_bluetooth"
+    """This machine's Bluetooth is missing, switched off or not running."""
+    OUT_OF_RANGE = "out_of_range"
+    """Nothing with this radio address is heard."""
+    WRONG_DEVICE = "wrong_device"
+    """Something answers there, but it does not offer what the profile describes."""
     FAILED = "failed"
     """Anything else; the message has the system's words."""
 
@@ -56,6 +62,8 @@ class Lost(StrEnum):
     NO_ANSWER = "no_answer"
     """The peer's machine no longer answers (keepalive, or bytes that were never taken)."""
     WRITE_TIMEOUT = "write_timeout"
+    RADIO = "radio"
+    """The reader left the radio's range, fell asleep or was switched off."""
     FAILED = "failed"
 
 
@@ -110,6 +118,9 @@ _UNAVAILABLE = {
     Unavailable.UNREACHABLE: "there is no way to it; check network and address",
     Unavailable.TIMEOUT: "no answer; check power, network and address",
     Unavailable.NOT_A_PORT: "it is no serial port, or it cannot be set this way",
+    Unavailable.NO_BLUETOOTH: "Bluetooth does not work on this machine",
+    Unavailable.OUT_OF_RANGE: "not heard by radio; switch the reader on, wake it and bring it nearer",
+    Unavailable.WRONG_DEVICE: "it is not what its profile describes; check address and profile",
     Unavailable.FAILED: "it could not be opened",
 }
 _LOST = {
@@ -118,5 +129,6 @@ _LOST = {
     Lost.UNPLUGGED: "the cable was pulled, or the reader lost its power",
     Lost.NO_ANSWER: "the reader's machine no longer answers",
     Lost.WRITE_TIMEOUT: "the reader takes no more bytes",
+    Lost.RADIO: "the reader left the radio's range, fell asleep or was switched off",
     Lost.FAILED: "the line broke",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 #: Bytes that may wait for the program before a sender is held back.
 HIGH_WATER: Final = 64 * 1024
+_RADIO_ADDRESS: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 
 
 class Transport(Protocol):
@@ -120,8 +122,11 @@ class Address:
     def parse(cls, text: str, defaults: Mapping[str, object]) -> Address:
         """Raises AddressUnreadable. Options that the address does not name come from `defaults`."""
         parts = urlsplit(text)
+        host = parts.hostname or ""
         try:
-            port = parts.port
+            # Colons of a radio address stand before no port.
+            is_radio = _RADIO_ADDRESS.fullmatch(parts.netloc) is not None
+            host, port = (parts.netloc.upper(), None) if is_radio else (host, parts.port)
         except ValueError:
             raise AddressUnreadable(
                 f"{text!r}: a port is a number from 1 to 65535", address=text
@@ -135,7 +140,7 @@ class Address:
         options.update(parse_qsl(parts.query, keep_blank_values=True))
         if port is None and options.get("port", "").isdigit():
             port = int(options["port"])
-        return cls(text, parts.scheme.lower(), parts.hostname or "", port, parts.path, options)
+        return cls(text, parts.scheme.lower(), host, port, parts.path, options)
 
     def number(self, name: str, default: float, *, above: float = 0) -> float:
         """A numeric option. Raises AddressUnreadable when it is no number greater than `above`."""
