@@ -136,7 +136,7 @@ class Address:
                 f"{text!r} is no address; write one like tcp://192.168.1.50:20007 or serial:///dev/ttyUSB0",
                 address=text,
             )
-        options = {name: str(value) for name, value in defaults.items()}
+        options = {name: str(value) for name, value in defaults.items() if value is not None}
         options.update(parse_qsl(parts.query, keep_blank_values=True))
         if port is None and options.get("port", "").isdigit():
             port = int(options["port"])
