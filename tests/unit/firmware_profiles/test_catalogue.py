@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,12 @@ from tests.support.recordings import RECORDINGS, read, replay
 
 PROFILES, FAULTS = load_all()
 #: A reader that its maker's cloud drives has no line of ours.
-DRIVEN = sorted(name for name, one in PROFILES.items() if one.protocol.name in registry.names())
+DRIVEN = sorted(
+    name
+    for name, one in PROFILES.items()
+    if one.protocol.name in registry.names()
+    and find_spec(f"protocols.readers.{one.protocol.name}.machine")
+)
 PATHS = sorted(RECORDINGS.glob("*/*.jsonl"))
 
 
