@@ -11,12 +11,16 @@
   is answered, and a payment result in it becomes ``LateResult``.
 - ``Abort`` asks the terminal to stop; it has no ``Finished`` of its own. Given before the terminal accepted the command
   it waits for that; given after 04 0F it is too late and does nothing.
+- Software is handed over in the blocks that the terminal asks for (04 0C), one in memory at a time. The same block may
+  be asked for a few times; what is not on offer is refused, and the terminal ends that as it likes. A connection that
+  ends meanwhile, also because the terminal restarts, is ``LOST``: only its new version tells.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from protocols.errors import CommandNotPossible, MalformedMessage, MoneyMismatch
@@ -37,6 +41,7 @@ from protocols.readers.protocol import (
     Finished,
     Identity,
     Initialize,
+    InstallSoftware,
     LateResult,
     Outcome,
     PaymentFacts,
@@ -54,8 +59,10 @@ from protocols.readers.protocol import (
     Reverse,
     SetClock,
     ShowText,
+    SoftwareFile,
     Step,
     Totals,
+    TransferProgress,
     UpdateSoftware,
 )
 from protocols.readers.zvt import bitmaps, codes, messages, tlv
@@ -82,6 +89,15 @@ FRAMINGS: Final = ("serial", "tcp")
 #: A receipt that grows beyond this is handed over in pieces.
 _LONGEST_RECEIPT: Final = 500
 _LONGEST_CARD_WAIT_S: Final = 255
+#: A block and what stands around it must fit into one message.
+_LARGEST_BLOCK: Final = 0xFFFF - 64
+
+#: What a quirk of a profile may ask for, and what is done then.
+QUIRKS: Final[Mapping[str, str]] = {
+    "decode_by_request": "asks for device details (0F A1) with each status, whose answer is bare text",
+    "plain_status_enquiry": "asks for the status (05 01) without a service byte",
+    "capability_off": "nothing is done here; the capability it names is not counted on",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,12 @@ class ZvtConfig:
     t4_s: float = 180.0
     """Longest silence of a terminal that works on a command."""
     frame_repeats: int = 2
+    block_max: int = 32_768
+    """Largest piece of a file that is handed over at once, in bytes."""
+    repeat_same_offset_max: int = 3
+    """How often in a row the terminal may ask for the same piece again."""
+    quirks: frozenset[str] = frozenset()
+    """Names of ``QUIRKS``."""
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> ZvtConfig:
@@ -131,6 +153,7 @@ class ZvtConfig:
             for name in ("t1", "t2", "t3", "t4")
             if name in timeouts
         }
+        given["quirks"] = _quirks(given.get("quirks", ()))
         if isinstance(given.get("currency"), int):
             given["currency"] = currency_of_number(given["currency"])
         unknown = sorted({*timeouts, *retries} | (given.keys() - cls.__dataclass_fields__.keys()))
@@ -139,6 +162,16 @@ class ZvtConfig:
         if not isinstance(given.get("password"), Secret):
             raise CommandNotPossible("ZVT needs the terminal's password, six digits, as a secret")
         return cls(**given)
+
+
+def _quirks(stated: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The actions of a profile's quirks, without what stands behind a colon. Raises CommandNotPossible."""
+    actions = frozenset(str(quirk.get("action", "")).partition(":")[0] for quirk in stated)
+    if unknown := sorted(actions - QUIRKS.keys()):
+        raise CommandNotPossible(
+            "quirks that ZVT does not have", names=", ".join(unknown), known=", ".join(QUIRKS)
+        )
+    return actions
 
 
 class _Phase(Enum):
@@ -161,10 +194,58 @@ class _Running:
     abort_wanted: bool = False
     abort_sent: bool = False
     details: dict[str, str] = field(default_factory=dict)
+    fitness: Finished | None = None
+    """What the status said, while the details of the device are asked for."""
+    handover: _Handover | None = None
 
     @property
     def moves_money(self) -> bool:
         return isinstance(self.command, MONEY_COMMANDS)
+
+
+class _BlockRefused(Exception):
+    """The terminal asks for something that is not on offer."""
+
+
+@dataclass(slots=True)
+class _Handover:
+    """Files that the terminal fetches."""
+
+    files: Mapping[int, SoftwareFile]
+    reached: dict[int, int] = field(default_factory=dict)
+    last: tuple[int, int] | None = None
+    repeats: int = 0
+
+    @classmethod
+    def of(cls, files: Sequence[SoftwareFile]) -> _Handover:
+        """Raises CommandNotPossible when two have the same number, or there are none."""
+        by_number = {file.number: file for file in files}
+        if not files or len(by_number) != len(files):
+            raise CommandNotPossible("a terminal takes one or more files, each with its own id")
+        return cls(by_number)
+
+    def block(self, wanted: messages.BlockWanted, block_max: int) -> bytes:
+        """Raises _BlockRefused."""
+        file = self.files.get(wanted.number)
+        if file is None or wanted.offset > file.size:
+            raise _BlockRefused("file_block_unknown")
+        place = (wanted.number, wanted.offset)
+        self.repeats = self.repeats + 1 if place == self.last else 0
+        self.last = place
+        room = block_max if wanted.longest is None else min(block_max, wanted.longest - 64)
+        length = min(max(room, 1), file.size - wanted.offset)
+        block = file.read(wanted.offset, length)
+        if len(block) != length:
+            raise _BlockRefused("file_unreadable")
+        self.reached[wanted.number] = max(
+            self.reached.get(wanted.number, 0), wanted.offset + length
+        )
+        return block
+
+    def progress(self) -> TransferProgress:
+        return TransferProgress(
+            sum(self.reached.values()), sum(file.size for file in self.files.values())
+        )
 
 
 @dataclass(slots=True)
@@ -268,9 +349,12 @@ class ZvtHost:
             raise CommandNotPossible(
                 f"the terminal cannot be told this: {error.reason}", **error.facts
             ) from error
+        handover = _Handover.of(command.files) if isinstance(command, InstallSoftware) else None
         waits = command.card_timeout_s if isinstance(command, Purchase) else None
         t3_s = max(self._config.t3_s, float(waits or 0))
-        self._running = _Running(command, message.control, encoded, t3_s, self._config.t4_s)
+        self._running = _Running(
+            command, message.control, encoded, t3_s, self._config.t4_s, handover=handover
+        )
         self._handle(self._link.send(encoded, now), now, [])
 
     def feed(self, received: bytes, now: float) -> Sequence[ReaderEvent]:
@@ -381,7 +465,11 @@ class ZvtHost:
             # The terminal is free for a new command, so an earlier one has no more to say.
             self._lost = self._late_result = None
         if not message.is_positive:
-            self._refused(message, events)
+            if running.fitness is not None:
+                # It has no such details, or is not in the mood: the status counts.
+                self._settle_fitness(running.fitness, events)
+            else:
+                self._refused(message, events)
             return
         if running.control not in messages.COMPLETED_LATER:
             self._finish(events, Outcome.DONE)
@@ -419,15 +507,37 @@ class ZvtHost:
                 self._answer(messages.positive(), now)
             case messages.COMPLETION:
                 self._answer(messages.positive(), now)
-                self._completed(message, running, events)
+                self._completed(message, running, now, events)
             case messages.ABORTED:
                 self._answer(messages.positive(), now)
                 self._aborted(message, running, events)
             case messages.SET_TILL_CLOCK:
                 running.details |= _clock_details(message.fields)
                 self._answer(messages.positive(), now)
+            case messages.FILE_BLOCK_WANTED if running.handover is not None:
+                self._hand_over(message, running.handover, now, events)
             case _:
                 self._take_request(message, now, events)
+
+    def _hand_over(
+        self, message: Message, handover: _Handover, now: float, events: list[ReaderEvent]
+    ) -> None:
+        """A piece of a file, or why there is none."""
+        config = self._config
+        wanted = messages.block_wanted(message) or messages.BlockWanted(-1, 0, None)
+        try:
+            block = handover.block(wanted, min(config.block_max, _LARGEST_BLOCK))
+        except _BlockRefused as refused:
+            events.append(QuirkSeen(str(refused)))
+            self._answer(messages.negative(codes.NOT_POSSIBLE), now)
+            return
+        if handover.repeats > config.repeat_same_offset_max:
+            self._lose(events, "the terminal asks for the same piece of a file again and again")
+            self._wants_reconnect = True
+            return
+        self._answer(messages.file_block(wanted.number, wanted.offset, block), now)
+        if not handover.repeats:
+            events.append(handover.progress())
 
     def _take_late_word(self, message: Message, now: float, events: list[ReaderEvent]) -> None:
         """The terminal speaks about a command that is over, or one of somebody before us."""
@@ -491,7 +601,13 @@ class ZvtHost:
 
     # --- how commands end ---
 
-    def _completed(self, message: Message, running: _Running, events: list[ReaderEvent]) -> None:
+    def _completed(
+        self, message: Message, running: _Running, now: float, events: list[ReaderEvent]
+    ) -> None:
+        if running.fitness is not None:
+            running.details |= _device_details(message)
+            self._settle_fitness(running.fitness, events, _identity(message))
+            return
         fields = running.status or message.fields
         result = fields.number(bitmaps.RESULT)
         running.details |= _clock_details(message.fields)
@@ -504,13 +620,17 @@ class ZvtHost:
         status = message.number("terminal_status")
         if status is not None:
             running.details |= _status_details(message)
-            self._finish(
-                events,
+            fitness = Finished(
+                running.command,
                 codes.fitness_of(status),
                 code=status,
                 text=codes.terminal_status_text(status),
                 identity=_identity(message),
             )
+            if "decode_by_request" in self._config.quirks and status != codes.WAIT:
+                self._ask_details(running, fitness, now, events)
+            else:
+                self._settle_fitness(fitness, events)
             return
         if result and not isinstance(running.command, RecallLast):
             self._finish(
@@ -533,7 +653,30 @@ class ZvtHost:
             identity=_identity(message),
         )
 
+    def _ask_details(
+        self, running: _Running, fitness: Finished, now: float, events: list[ReaderEvent]
+    ) -> None:
+        """Before a status enquiry ends, the vendor's own question."""
+        message = messages.device_details()
+        running.fitness, running.phase = fitness, _Phase.ASKED
+        running.control, running.encoded = message.control, message.encode()
+        self._handle(self._link.send(running.encoded, now), now, events)
+
+    def _settle_fitness(
+        self, fitness: Finished, events: list[ReaderEvent], more: Identity | None = None
+    ) -> None:
+        self._finish(
+            events,
+            fitness.outcome,
+            code=fitness.code,
+            text=fitness.text,
+            identity=_joined(fitness.identity, more),
+        )
+
     def _aborted(self, message: Message, running: _Running, events: list[ReaderEvent]) -> None:
+        if running.fitness is not None:
+            self._settle_fitness(running.fitness, events)
+            return
         code = message.number("result_code") or 0
         if "currency" in message.head:
             running.details["currency"] = str(message.head["currency"])
@@ -646,9 +789,9 @@ def _message_for(command: ReaderCommand, config: ZvtConfig) -> Message:
         case Disconnect():
             return messages.log_off()
         case AskStatus():
-            return messages.status_enquiry(
-                password, service_byte=messages.WITH_DEVICE if config.tlv else None
-            )
+            if "plain_status_enquiry" in config.quirks or not config.tlv:
+                return messages.status_enquiry(password)
+            return messages.status_enquiry(password, service_byte=messages.WITH_DEVICE)
         case Purchase(amount, card_timeout_s):
             timeout_s = min(card_timeout_s, _LONGEST_CARD_WAIT_S) if card_timeout_s else None
             return messages.authorization(*_payable(amount), timeout_s=timeout_s)
@@ -687,6 +830,8 @@ def _message_for(command: ReaderCommand, config: ZvtConfig) -> Message:
             return messages.set_clock(password, at)
         case UpdateSoftware():
             return messages.software_update()
+        case InstallSoftware(files):
+            return messages.write_files(password, [(file.number, file.size) for file in files])
         case Abort():
             return messages.abort()
         case _:
@@ -815,6 +960,34 @@ def _identity(message: Message) -> Identity | None:
         or (tlv.text(version, charset) if version else None),
     )
     return identity if identity != Identity() else None
+
+
+def _joined(told: Identity | None, more: Identity | None) -> Identity | None:
+    """Both; what the first says counts."""
+    if told is None or more is None:
+        return told or more
+    return Identity(
+        told.terminal_id or more.terminal_id,
+        told.serial_number or more.serial_number,
+        told.model or more.model,
+        told.software_version or more.software_version,
+    )
+
+
+def _device_details(message: Message) -> dict[str, str]:
+    """Temperature and voltage of 0F A1. What is no number is left out."""
+    details = {}
+    for name, said, factor in (
+        ("temperature_c", message.text("temperature"), 1),
+        ("voltage_mv", message.text("voltage"), 1000),
+    ):
+        try:
+            value = float(said or "") * factor
+        except ValueError:
+            continue
+        if isfinite(value):
+            details[name] = f"{value:g}"
+    return details
 
 
 def _registration_details(fields: Fields) -> dict[str, str]:

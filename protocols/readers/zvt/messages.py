@@ -141,6 +141,8 @@ _PASSWORD_BYTES: Final = 3
 #: Fixed widths of the answer to 0F A1: device id, software version, terminal id.
 _DEVICE_WIDTHS: Final = (8, 17, 8)
 _VOLTAGE_WIDTH: Final = 4
+#: File sizes and offsets.
+_OFFSET_BYTES: Final = 4
 _SHORTEST_DEVICE_ANSWER: Final = sum(_DEVICE_WIDTHS) + 3
 
 HeadValue = int | str | Secret[str]
@@ -734,6 +736,96 @@ def software_update() -> Message:
 def file_command(control: int, password: Secret[str], objects: tuple[Tlv, ...]) -> Message:
     """08 11 to 08 14: read or delete a file, change configuration, write a file."""
     return Message(control, {"password": password}, Fields.of({bitmaps.CONTAINER: objects}))
+
+
+def write_files(password: Secret[str], sizes: Sequence[tuple[int, int]]) -> Message:
+    """08 14: files that the terminal may fetch block by block, each as its id and its size in bytes.
+
+    Raises MalformedMessage for an id above 255 or a size of four gigabytes or more.
+    """
+    files = tuple(
+        Tlv(
+            tlv.FILE,
+            children=(
+                Tlv(tlv.FILE_ID, _unsigned(number, 1, "file id")),
+                Tlv(tlv.FILE_SIZE, _unsigned(size, _OFFSET_BYTES, "file size")),
+            ),
+        )
+        for number, size in sizes
+    )
+    return file_command(WRITE_FILE, password, files)
+
+
+def file_block(number: int, offset: int, block: bytes) -> Message:
+    """80 00 in answer to 04 0C: a piece of a file."""
+    content = (
+        Tlv(tlv.FILE_ID, bytes((number,))),
+        Tlv(tlv.FILE_OFFSET, offset.to_bytes(_OFFSET_BYTES, "big")),
+        Tlv(tlv.FILE_BLOCK, block),
+    )
+    return positive(Fields.of({bitmaps.CONTAINER: (Tlv(tlv.FILE, children=content),)}))
+
+
+def file_block_wanted(number: int, offset: int, longest: int | None = None) -> Message:
+    """04 0C: the terminal wants a file from ``offset`` on. ``longest`` is the longest message that it takes."""
+    content = (
+        Tlv(tlv.FILE_ID, bytes((number,))),
+        Tlv(tlv.FILE_OFFSET, offset.to_bytes(_OFFSET_BYTES, "big")),
+    )
+    limit = () if longest is None else (Tlv(tlv.LONGEST_MESSAGE, longest.to_bytes(2, "big")),)
+    objects = (Tlv(tlv.FILE, children=content), *limit)
+    return Message(FILE_BLOCK_WANTED, fields=Fields.of({bitmaps.CONTAINER: objects}))
+
+
+class BlockWanted(NamedTuple):
+    """What 04 0C asks for."""
+
+    number: int
+    offset: int
+    longest: int | None
+
+
+def block_wanted(message: Message) -> BlockWanted | None:
+    """Which piece of which file a terminal asks for; None when it does not say."""
+    objects = message.fields.objects
+    number, offset = emv.find(objects, tlv.FILE_ID), emv.find(objects, tlv.FILE_OFFSET)
+    if number is None or offset is None:
+        return None
+    longest = emv.find(objects, tlv.LONGEST_MESSAGE)
+    return BlockWanted(
+        int.from_bytes(number.value, "big"),
+        int.from_bytes(offset.value, "big"),
+        int.from_bytes(longest.value, "big") if longest else None,
+    )
+
+
+def block_of(apdu: Apdu) -> tuple[int, int, bytes] | None:
+    """Id, offset and content of the block in an answer to 04 0C, as it came; None when it holds none.
+
+    Only for the terminal's side: decoding a message masks what looks like a card number, and a file must stay as it is.
+    """
+    if apdu.content[:1] != bytes((bitmaps.CONTAINER,)):
+        return None
+    measured = emv.decode_length(apdu.content, 1, len(apdu.content))
+    if measured is None:
+        return None
+    length, at = measured
+    objects, _ = tlv.decode(apdu.content[at : at + length])
+    found = [emv.find(objects, tag) for tag in (tlv.FILE_ID, tlv.FILE_OFFSET, tlv.FILE_BLOCK)]
+    number, offset, block = found
+    if number is None or offset is None or block is None:
+        return None
+    return int.from_bytes(number.value, "big"), int.from_bytes(offset.value, "big"), block.value
+
+
+def files_offered(message: Message) -> dict[int, int]:
+    """File id to size of a write-file command."""
+    offered: dict[int, int] = {}
+    for item in message.fields.objects:
+        number, size = emv.find((item,), tlv.FILE_ID), emv.find((item,), tlv.FILE_SIZE)
+        if item.tag == tlv.FILE and number is not None and size is not None:
+            offered[int.from_bytes(number.value, "big")] = int.from_bytes(size.value, "big")
+    return offered
 
 
 def select_language(language: int) -> Message:
