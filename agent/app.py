@@ -18,6 +18,7 @@ from agent.commands import AgentActions, Commands
 from agent.errors import AgentError
 from agent.housework import Housework
 from agent.journal import Condition, Journal, JournalDamaged, fact, set_fact
+from agent.logs import tell_of_cards
 from agent.spool import Spool
 from agent.supervisor import Supervisor
 from agent.tap import Taps
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from agent.config import AgentConfig
     from agent.journal import Opening
     from agent.mqtt_link import Received
+    from protocols.cloud.commands import AuthorizationAnswer
+    from protocols.cloud.events import AuthorizationAsk
 
 log = structlog.get_logger()
 
@@ -70,6 +73,7 @@ class Agent:
             first_epoch=self._identity.membership.epoch,
         )
         self._spool = Spool(self._journal, self._time)
+        tell_of_cards(self._spool.net.noticed)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._renewing = asyncio.Lock()
@@ -80,7 +84,10 @@ class Agent:
             self._time,
             clock,
             boot=self._journal.boot,
-            about=Self(self._state, self._telemetry),
+            about=Self(
+                lambda: self._spool.net.masked(self._state()),
+                lambda: self._spool.net.masked(self._telemetry()),
+            ),
             on_command=self._on_command,
             way=Way(config.cloud),
             fallback_after_s=config.https_after_s,
@@ -88,7 +95,14 @@ class Agent:
         self.housework = Housework(
             self._journal, self._spool, self._time, clock, on_damage=self._start_again
         )
-        self.taps = Taps(self._journal, self._spool, self._time, clock, claim=self._claim)
+        self.taps = Taps(
+            self._journal,
+            self._spool,
+            self._time,
+            clock,
+            claim=self._claim,
+            authorize=self._authorize,
+        )
         self.readers = Supervisor(
             config.readers,
             self._journal,
@@ -207,6 +221,11 @@ class Agent:
 
     def _on_command(self, received: Received) -> None:
         self.commands.received(received)
+
+    async def _authorize(
+        self, ask: AuthorizationAsk, give_up_at: float
+    ) -> AuthorizationAnswer | None:
+        return await self.cloud.authorize(ask, give_up_at=give_up_at)
 
     async def _claim(self, command_id: str, give_up_at: float) -> Granted | None:
         return await self.cloud.claim(command_id, new_nonce(), give_up_at=give_up_at)

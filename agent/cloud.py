@@ -21,9 +21,18 @@ from agent import mqtt_link
 from agent.outbox_pump import OutboxPump
 from agent.timekeeping import rfc3339
 from agent.version import VERSION
-from protocols.cloud.commands import Ack, DesiredConfig, Grant, ServiceState, TimeAnswer, encode
+from protocols.cloud.commands import (
+    Ack,
+    AuthorizationAnswer,
+    DesiredConfig,
+    Grant,
+    ServiceState,
+    TimeAnswer,
+    encode,
+)
 from protocols.cloud.events import (
     UNREADABLE,
+    AuthorizationAsk,
     Claim,
     DeviceEvent,
     Presence,
@@ -58,6 +67,8 @@ _TIME_SAMPLE_S: Final = 2.0
 _TIME_AGAIN_S: Final = 1800.0
 #: A claim that was not answered by then is sent once more, the same claim.
 CLAIM_AGAIN_S: Final = 0.7
+#: A question to an issuer that was lost on its way is asked again after this.
+AUTHORIZE_AGAIN_S: Final = 3.0
 
 
 class Way(StrEnum):
@@ -134,6 +145,7 @@ class Cloud:
         self._published_state: ReportedState | None = None
         self._service_boot: str | None = None
         self._claims: dict[tuple[str, str], asyncio.Future[Grant]] = {}
+        self._authorizations: dict[str, asyncio.Future[AuthorizationAnswer]] = {}
         self._time_asked: dict[int, tuple[float, asyncio.Future[None]]] = {}
         self._acks: deque[Ack] = deque(maxlen=10_000)
         self._ack_news = asyncio.Event()
@@ -205,6 +217,26 @@ class Cloud:
             return None
         finally:
             del self._claims[command_id, nonce]
+
+    async def authorize(
+        self, ask: AuthorizationAsk, *, give_up_at: float
+    ) -> AuthorizationAnswer | None:
+        """Ask for the issuer's answer to a card; `None` when none came until `give_up_at`.
+
+        Said again while it is not answered, on whatever line there is then: the server answers the same tap the same.
+        """
+        answer: asyncio.Future[AuthorizationAnswer] = asyncio.get_running_loop().create_future()
+        self._authorizations[ask.tap_id] = answer
+        payload = encode(ask)
+        try:
+            while (left_s := give_up_at - self._clock.elapsed()) > 0:
+                self._publish(Channel.AUTHORIZE, payload)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(AUTHORIZE_AGAIN_S, left_s)):
+                        return await asyncio.shield(answer)
+            return None
+        finally:
+            del self._authorizations[ask.tap_id]
 
     # --- up ----------------------------------------------------------------------------------------------------
 
@@ -366,6 +398,8 @@ class Cloud:
                 self._on_command(received)
             case Channel.GRANT:
                 self._take_grant(_grants.decode(received.payload))
+            case Channel.AUTHORIZATION:
+                self._take_authorization(_authorizations.decode(received.payload))
             case Channel.ACK:
                 self._acks.append(_acks.decode(received.payload))
                 self._ack_news.set()
@@ -386,6 +420,13 @@ class Cloud:
             log.info("grant_unclaimed", command_id=grant.command_id)
         elif not waiting.done():
             waiting.set_result(grant)
+
+    def _take_authorization(self, answer: AuthorizationAnswer) -> None:
+        waiting = self._authorizations.get(answer.tap_id)
+        if waiting is None:
+            log.info("authorization_not_waited_for", tap_id=answer.tap_id)
+        elif not waiting.done():
+            waiting.set_result(answer)
 
     def _take_service(self, service: ServiceState) -> None:
         known, self._service_boot = self._service_boot, service.boot
@@ -504,5 +545,6 @@ def _same(now: ReportedState, before: ReportedState | None) -> bool:
 
 _acks = msgspec.json.Decoder(Ack)
 _grants = msgspec.json.Decoder(Grant)
+_authorizations = msgspec.json.Decoder(AuthorizationAnswer)
 _times = msgspec.json.Decoder(TimeAnswer)
 _services = msgspec.json.Decoder(ServiceState)

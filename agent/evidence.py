@@ -7,7 +7,7 @@ totals decide otherwise, and may contradict. What neither can tell is for a pers
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from protocols.readers.protocol import (
+    CardFacts,
     Outcome,
     PaymentFacts,
     Purchase,
@@ -24,10 +25,17 @@ from protocols.readers.protocol import (
 
 if TYPE_CHECKING:
     from protocols.money import Money
-    from protocols.readers.protocol import Finished, LateResult, ReaderCommand, Totals
+    from protocols.readers.protocol import (
+        Finished,
+        IssuerAnswer,
+        LateResult,
+        ReaderCommand,
+        TapData,
+        Totals,
+    )
 
 PaymentOutcome = Literal["approved", "declined", "cancelled", "failed"]
-DecidedBy = Literal["answer", "recall", "totals", "not_begun"]
+DecidedBy = Literal["answer", "recall", "totals", "reader_status", "not_begun"]
 
 #: A reader's clock writes whole seconds, and stamps a payment when it feels like it.
 _CLOCK_SLACK: Final = timedelta(seconds=5)
@@ -37,6 +45,9 @@ _FULL_COUNT: Final = 0xFF
 _SOME_YEAR: Final = "2024"
 _STAMP: Final = "%m%d%H%M%S"
 _HALF_A_YEAR: Final = timedelta(days=183)
+
+#: Entry modes that need nothing of the card once it was read.
+_CARD_IS_DONE: Final = frozenset({"contactless", "magstripe"})
 
 _OUTCOMES: Final[dict[Outcome, PaymentOutcome]] = {
     Outcome.APPROVED: "approved",
@@ -221,6 +232,72 @@ def judge_answer(request: PaymentRequest, finished: Finished) -> Decision | Stil
         code=finished.code,
         text=finished.text,
         facts=facts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerAsked:
+    """What went between a card on an encrypting reader and its issuer. `answer`: None while nobody has answered."""
+
+    tap: TapData
+    answer: IssuerAnswer | None = None
+
+
+def judge_sealed(
+    request: PaymentRequest, finished: Finished, asked: IssuerAsked | None
+) -> Decision:
+    """The decision about a payment on an encrypting reader. It is never open.
+
+    Such a reader cannot take money by itself: nothing moves but what the issuer approved, and that is taken back unless
+    the decision made here says approved.
+    """
+    answer = asked.answer if asked else None
+    facts = _with_issuer(finished.payment or PaymentFacts(), asked)
+    has_approval = answer is not None and answer.approved
+    if finished.outcome is Outcome.APPROVED and not has_approval:
+        why = "The card approved without its issuer, which nobody would pay; nothing was charged."
+        return Decision(
+            "failed", request.amount, "answer", why, finished.code, finished.text, facts
+        )
+    if finished.outcome not in {Outcome.LOST, Outcome.DONE}:
+        decision = judge_answer(request, finished)
+        if not isinstance(decision, Decision):
+            raise AssertionError(finished.outcome)
+        return replace(decision, facts=facts)
+    if has_approval and facts.card.entry_mode in _CARD_IS_DONE:
+        why = "The line to the reader broke after the issuer had approved; the card was not needed any more."
+        return Decision(
+            "approved", request.amount, "reader_status", why, text=finished.text, facts=facts
+        )
+    why = "The line to the reader broke before the card was done; nothing was charged"
+    if answer is None and asked is not None:
+        why += ", and what its issuer may still approve is taken back"
+    elif has_approval:
+        why += ", and what its issuer approved is taken back"
+    return Decision(
+        "failed", request.amount, "reader_status", f"{why}.", text=finished.text, facts=facts
+    )
+
+
+def settle_sealed(request: PaymentRequest) -> Decision:
+    """The end of a payment on an encrypting reader that the agent did not live to see."""
+    return Decision(
+        "failed",
+        request.amount,
+        "reader_status",
+        "The agent was restarted while the payment ran; nothing was charged, and what the card's issuer may have "
+        "approved is taken back.",
+    )
+
+
+def _with_issuer(facts: PaymentFacts, asked: IssuerAsked | None) -> PaymentFacts:
+    if asked is None:
+        return facts
+    code = asked.answer.authorization_code if asked.answer else ""
+    return replace(
+        facts,
+        card=asked.tap.card if facts.card == CardFacts() else facts.card,
+        authorization_code=facts.authorization_code or code or None,
     )
 
 

@@ -21,10 +21,12 @@ from agent.https_client import (
 from agent.mqtt_link import Received
 from protocols.cloud.commands import Ack, DesiredConfig
 from protocols.cloud.http import (
+    AUTHORIZATION,
     CLAIM,
     DESIRED,
     MAX_MESSAGES,
     OUTBOX,
+    AuthorizationReply,
     ClaimAnswer,
     OutboxAnswer,
     OutboxUpload,
@@ -45,6 +47,8 @@ log = structlog.get_logger()
 POLL_S: Final = 25
 REPEAT_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
+#: How long an issuer may think.
+_AUTHORIZATION_S: Final = 40.0
 #: Messages waiting to be posted; the outbox sends again what is dropped here.
 _MOST_QUEUED: Final = 4 * MAX_MESSAGES
 
@@ -73,7 +77,7 @@ class HttpsLine:
         self._time = time
         self._receive = receive
         # Each waits for its own answers, so each has its own connection.
-        self._up, self._down, self._claims = (
+        self._clients = tuple(
             HttpsClient(
                 identity.membership.control_url,
                 time,
@@ -81,8 +85,10 @@ class HttpsLine:
                 ca_pem=identity.membership.control_ca,
                 identity=identity,
             )
-            for _ in range(3)
+            for _ in range(4)
         )
+        self._up, self._down, self._claims, self._issuers = self._clients
+        self._authorizing: set[bytes] = set()
         self._queue: deque[UpMessage] = deque(maxlen=_MOST_QUEUED)
         self._news = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
@@ -91,13 +97,14 @@ class HttpsLine:
 
     def use(self, identity: Identity) -> None:
         """Go on with a renewed certificate."""
-        for client in (self._up, self._down, self._claims):
+        for client in self._clients:
             client.use(identity)
 
     def publish(self, channel: Channel, payload: bytes) -> bool:
         """Take a message to be posted soon; always possible."""
-        if channel is Channel.CLAIM:
-            task = asyncio.create_task(self._claim(payload))
+        if channel in {Channel.CLAIM, Channel.AUTHORIZE}:
+            ask = self._claim if channel is Channel.CLAIM else self._authorize
+            task = asyncio.create_task(ask(payload))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
         elif channel is not Channel.TIME_ASK:
@@ -113,7 +120,7 @@ class HttpsLine:
                 group.create_task(self._keep_posting())
                 group.create_task(self._keep_polling())
         finally:
-            for client in (self._up, self._down, self._claims):
+            for client in self._clients:
                 client.close()
 
     async def _keep_posting(self) -> None:
@@ -186,6 +193,26 @@ class HttpsLine:
             self._note(error)
             return
         self._tell(Channel.GRANT, encode(answer.grant))
+
+    async def _authorize(self, payload: bytes) -> None:
+        if payload in self._authorizing:
+            # The issuer thinks; the same question is on its way.
+            return
+        self._authorizing.add(payload)
+        try:
+            reply = msgspec.json.decode(
+                await self._issuers.request(
+                    "POST", AUTHORIZATION, payload, timeout_s=_AUTHORIZATION_S
+                ),
+                type=AuthorizationReply,
+            )
+        except (ControlPlaneUnreachable, ControlPlaneRefused, msgspec.DecodeError) as error:
+            # Asked again, as long as the card waits.
+            self._note(error)
+            return
+        finally:
+            self._authorizing.discard(payload)
+        self._tell(Channel.AUTHORIZATION, encode(reply.answer))
 
     def _tell(self, channel: Channel, payload: bytes) -> None:
         self._receive(Received(channel, payload, self._clock.elapsed(), is_retained=False))

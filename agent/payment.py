@@ -12,31 +12,42 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+import structlog
+
 from agent.clock import Clock, SystemClock
 from agent.evidence import (
     Baseline,
     Books,
     Decision,
+    IssuerAsked,
     PaymentRequest,
     StillUnknown,
     judge_answer,
+    judge_sealed,
+    settle_sealed,
     weigh,
 )
 from agent.readers.reader import ReaderState
 from agent.receipts import Receipts
 from protocols.readers.protocol import (
+    NOBODY_REACHED,
     Finished,
     LateResult,
+    OnlineWanted,
     Outcome,
     Printed,
     Progress,
     ReaderEvent,
     ReadTotals,
     RecallLast,
+    Step,
 )
 
 if TYPE_CHECKING:
     from agent.readers.reader import Reader
+    from protocols.readers.protocol import IssuerAnswer, TapData
+
+log = structlog.get_logger()
 
 __all__ = ["Baseline", "Decision", "PaymentDesk", "PaymentRequest", "PaymentStep", "StillUnknown"]
 
@@ -56,13 +67,26 @@ class PaymentStep:
 
 
 OnStep = Callable[[PaymentStep], None]
+#: Asks the issuer of a card that was read; gets the card and how many seconds the reader waits.
+Authorize = Callable[["TapData", float], Awaitable["IssuerAnswer"]]
+
+
+async def _nobody(_: TapData, __: float) -> IssuerAnswer:
+    return NOBODY_REACHED
 
 
 class PaymentDesk:
-    """Takes payments on one reader, one after the other, and remembers its books in between."""
+    """Takes payments on one reader, one after the other, and remembers its books in between.
 
-    def __init__(self, reader: Reader, *, clock: Clock | None = None) -> None:
+    `authorises`: the reader is a terminal that settles payments by itself. One that does not only reads cards: it has
+    no books, and nothing is ever unknown there, because what the issuer approves counts only with our own decision.
+    """
+
+    def __init__(
+        self, reader: Reader, *, clock: Clock | None = None, authorises: bool = True
+    ) -> None:
         self.reader = reader
+        self._authorises = authorises
         self._clock = clock or SystemClock()
         self._books: Books | None = None
         self._books_of = (0, 0)
@@ -88,12 +112,14 @@ class PaymentDesk:
         on_begin: Callable[[Baseline], Awaitable[None]],
         on_step: OnStep = lambda _: None,
         cancel: asyncio.Event | None = None,
+        authorize: Authorize = _nobody,
     ) -> Decision | StillUnknown:
         """Run one payment to its end.
 
         `on_begin` gets the baseline and makes it durable; the money command leaves only when it returned. When `cancel`
         is set the reader is asked to stop; what it then says counts, an approval too. `StillUnknown` must be followed
-        by `settle` with the same baseline until that decides. Raises ReaderBusy while another command runs there.
+        by `settle` with the same baseline until that decides. `authorize` is asked by a reader that only reads cards.
+        Raises ReaderBusy while another command runs there.
         """
         cancel = cancel or asyncio.Event()
         books = self._remembered() or await self._read_books()
@@ -107,12 +133,14 @@ class PaymentDesk:
             )
             return replace(stopped, cancel_asked=True)
         self._late = None
-        run = _Run(self.reader, request, on_step, cancel)
+        run = _Run(self.reader, request, on_step, cancel, authorize)
         finished = await run.finish()
         self._remember(books.after(request, finished, self._clock.elapsed()))
         for_customer, for_shop = run.receipts.copies()
         return replace(
-            judge_answer(request, finished),
+            judge_answer(request, finished)
+            if self._authorises
+            else judge_sealed(request, finished, run.asked),
             receipt_lines=for_customer,
             merchant_receipt_lines=for_shop,
             cancel_asked=cancel.is_set(),
@@ -126,6 +154,8 @@ class PaymentDesk:
         May be called again as often as wanted; the caller leaves pauses. Must come before the next payment on the
         reader, because a reader remembers only its last one.
         """
+        if not self._authorises:
+            return settle_sealed(request)
         try:
             async with asyncio.timeout(_CONNECT_WAIT_S):
                 await self.reader.until(ReaderState.READY)
@@ -145,6 +175,8 @@ class PaymentDesk:
     async def _read_books(self) -> Books | str:
         """The books, or why the reader cannot be asked for them."""
         self._books = None
+        if not self._authorises:
+            return self._no_books()
         recalled = await self.reader.execute(RecallLast())
         if recalled.outcome in {Outcome.BUSY, Outcome.LOST} and recalled.payment is None:
             return recalled.text
@@ -154,6 +186,12 @@ class PaymentDesk:
         books = Books.of(recalled, totals, self._clock.elapsed(), self.reader.clock_seen)
         self._remember(books)
         return books
+
+    def _no_books(self) -> Books | str:
+        status = self.reader.status
+        if status.state is not ReaderState.READY:
+            return status.reason or status.state.value
+        return Books(self._clock.elapsed(), None)
 
     def _remember(self, books: Books | None) -> None:
         self._books = books
@@ -179,12 +217,20 @@ class _Run:
     """The one money command while it runs: passes steps on, keeps the receipt, asks to stop."""
 
     def __init__(
-        self, reader: Reader, request: PaymentRequest, on_step: OnStep, cancel: asyncio.Event
+        self,
+        reader: Reader,
+        request: PaymentRequest,
+        on_step: OnStep,
+        cancel: asyncio.Event,
+        authorize: Authorize,
     ) -> None:
         self._reader = reader
         self._command = request.command()
         self._on_step = on_step
         self._cancel = cancel
+        self._authorize = authorize
+        self._asking: asyncio.Task[None] | None = None
+        self.asked: IssuerAsked | None = None
         self.is_stopping = False
         self.receipts = Receipts()
 
@@ -199,8 +245,9 @@ class _Run:
                 self._reader.abort()
             return await running
         finally:
-            for task in (running, wanting):
-                task.cancel()
+            for task in (running, wanting, self._asking):
+                if task is not None:
+                    task.cancel()
 
     def _on_event(self, event: ReaderEvent) -> None:
         if isinstance(event, Progress):
@@ -210,6 +257,26 @@ class _Run:
                 self._reader.abort()
         elif isinstance(event, Printed):
             self.receipts.add(event)
+        elif isinstance(event, OnlineWanted):
+            # A card that is read twice is asked about twice; only the last answer is for this card.
+            if self._asking is not None:
+                self._asking.cancel()
+            self._asking = asyncio.create_task(self._ask_issuer(event))
+
+    async def _ask_issuer(self, wanted: OnlineWanted) -> None:
+        self.asked = IssuerAsked(wanted.tap)
+        self._on_step(PaymentStep(Step.AUTHORIZING.value, text="asking the card's issuer"))
+        try:
+            async with asyncio.timeout(wanted.answer_within_s):
+                answer = await self._authorize(wanted.tap, wanted.answer_within_s)
+        except TimeoutError:
+            answer = NOBODY_REACHED
+        except Exception:
+            log.exception("authorization_fault")
+            answer = NOBODY_REACHED
+        # First remembered, then said: the reader may be gone with the next byte.
+        self.asked = IssuerAsked(wanted.tap, answer)
+        self._reader.resume(answer)
 
 
 def _not_begun(

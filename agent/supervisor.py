@@ -152,12 +152,13 @@ class Supervisor:
             password=config.secret(),
             clock=self._clock,
         )
-        desk = PaymentDesk(reader, clock=self._clock)
+        desk = PaymentDesk(reader, clock=self._clock, authorises=place.profile.can("authorises"))
         if place.slot is None:
             place.slot = ReaderSlot(config.name, desk)
         else:
             place.slot.desk.close()
             place.slot.desk = desk
+        place.slot.ksn_remaining_warn = place.profile.health.ksn_remaining_warn or 0
         return reader
 
     # --- watching ----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from agent import inbox, sessions
+from agent.authorizing import Authorizing
 from agent.errors import ReaderBusy
 from agent.journal import JournalUnwritable
 from agent.payment import Baseline, Decision, PaymentRequest, PaymentStep, StillUnknown
@@ -27,6 +28,7 @@ from protocols.cloud.events import CommandResult, DeviceEvent, PaymentResult, Se
 from protocols.money import Money
 
 if TYPE_CHECKING:
+    from agent.authorizing import Ask
     from agent.clock import Clock
     from agent.cloud import Granted
     from agent.inbox import Known
@@ -102,6 +104,8 @@ class ReaderSlot:
         self.occupied_by = ""
         """What runs, when it takes so long that a payment does not wait for it."""
         self.payment: Payment | None = None
+        self.ksn_remaining_warn = 0
+        """Warn when a key of the reader has fewer uses left; from its profile."""
         self.unsettled: str | None = None
         """The session whose truth must be found before anything changes the reader's books."""
 
@@ -149,6 +153,7 @@ class Taps:
         clock: Clock,
         *,
         claim: Claim,
+        authorize: Ask,
         first_ask_s: float = FIRST_ASK_S,
     ) -> None:
         self._journal = journal
@@ -156,6 +161,7 @@ class Taps:
         self._time = time
         self._clock = clock
         self._claim = claim
+        self._authorizing = Authorizing(journal, spool, clock, ask=authorize)
         self._first_ask_s = first_ask_s
         self._slots: dict[str, ReaderSlot] = {}
         self._orphans: defaultdict[str, list[StoredSession]] = defaultdict(list)
@@ -374,6 +380,7 @@ class Taps:
             on_begin=begin,
             on_step=steps.take,
             cancel=payment.cancel,
+            authorize=self._authorizing.of(payment.request, slot.ksn_remaining_warn),
         )
         if payment.lease_is_over:
             raise _NotBegun(_LEASE_OVER)

@@ -32,9 +32,17 @@ from agent.spool import START, Spool
 from agent.supervisor import Supervisor
 from agent.tap import Taps
 from agent.timekeeping import DeviceTime
-from protocols.cloud.commands import Command, CommandBody, Grant, StartPayment, encode
+from protocols.cloud.commands import (
+    AuthorizationAnswer,
+    Command,
+    CommandBody,
+    Grant,
+    StartPayment,
+    encode,
+)
 from protocols.cloud.envelope import open_envelope
 from protocols.cloud.events import (
+    AuthorizationAsk,
     CommandResult,
     DeviceEvent,
     PaymentResult,
@@ -118,6 +126,13 @@ class Server:
     claims: list[str] = field(default_factory=list)
     answer: Callable[[str], Awaitable[Grant | None]] | None = None
     refusal: str = ""
+    cards: list[AuthorizationAsk] = field(default_factory=list)
+    issuer: Callable[[AuthorizationAsk], Awaitable[AuthorizationAnswer | None]] | None = None
+    """What is said to cards of encrypting readers; without it nobody is reached."""
+
+    async def authorize(self, ask: AuthorizationAsk) -> AuthorizationAnswer | None:
+        self.cards.append(ask)
+        return None if self.issuer is None else await self.issuer(ask)
 
     async def grant(self, command_id: str) -> Grant | None:
         self.claims.append(command_id)
@@ -185,7 +200,13 @@ class Till:
         self.sent: list[tuple[Channel, bytes]] = []
         self.pump = OutboxPump(self.spool, clock, self._send, first_resend_s=60)
         self.taps = Taps(
-            self.journal, self.spool, self.time, clock, claim=self._claim, first_ask_s=0.05
+            self.journal,
+            self.spool,
+            self.time,
+            clock,
+            claim=self._claim,
+            authorize=self._authorize,
+            first_ask_s=0.05,
         )
         self.restarts = 0
         self.reports = 0
@@ -228,6 +249,15 @@ class Till:
         except TimeoutError:
             return None
         return None if grant is None else Granted(grant, claimed_at)
+
+    async def _authorize(
+        self, ask: AuthorizationAsk, give_up_at: float
+    ) -> AuthorizationAnswer | None:
+        try:
+            async with asyncio.timeout(max(0.0, give_up_at - self.clock.elapsed())):
+                return await self.server.authorize(ask)
+        except TimeoutError:
+            return None
 
     def _report(self) -> None:
         self.reports += 1
