@@ -73,7 +73,13 @@ class Housework:
         if isinstance(self._journal.trouble, JournalDamaged):
             self._on_damage()
             return
-        for work in (self._tell_room, self._spool.close_day, self._measure, self._forget):
+        for work in (
+            self._tell_room,
+            self._spool.tell_caught,
+            self._spool.close_day,
+            self._measure,
+            self._forget,
+        ):
             await _another_time_if_it_must(work)
 
     async def _tell_room(self) -> None:

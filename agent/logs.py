@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, Literal
 
 # structlog takes rich for its tracebacks wherever it finds it, which costs 20 MiB; the agent prints plain ones.
@@ -26,6 +26,13 @@ LogFormat = Literal["json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _LEVELS: Final[dict[LogLevel, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def _nobody(_field: str) -> None:
+    return
+
+
+_listener: Callable[[str], None] = _nobody
 _SECRET_NAMES: Final = re.compile(r"(?i)password|secret|token|private")
 
 
@@ -50,12 +57,26 @@ def configure_logs(form: LogFormat = "json", level: LogLevel = "info") -> None:
     )
 
 
+def tell_of_cards(listener: Callable[[str], None]) -> None:
+    """From now on call `listener` with the field of each log line that a card number was masked in.
+
+    Called from whatever thread logs.
+    """
+    global _listener  # noqa: PLW0603 - structlog is one for the process, too
+    _listener = listener
+
+
 def redact(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """A structlog processor: fields with telling names are hidden, card numbers masked, wherever they stand."""
     for name, value in event.items():
-        event[name] = HIDDEN if _SECRET_NAMES.search(name) else without_cards(value)
+        if _SECRET_NAMES.search(name):
+            event[name] = HIDDEN
+            continue
+        event[name] = without_cards(value)
+        if isinstance(value, str) and event[name] != value:
+            _listener(f"log.{name}")
     return event
 
 

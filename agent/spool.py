@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from agent.card_data import CardNet
 from agent.journal import fact, set_fact
 from agent.timekeeping import rfc3339
 from protocols.cloud.commands import Ack
@@ -84,11 +85,15 @@ class Released:
 
 
 class Spool:
-    """Appends messages and releases them. `on_appended` hears of each row, in order, once it is on the disk."""
+    """Appends messages and releases them. `on_appended` hears of each row, in order, once it is on the disk.
 
-    def __init__(self, journal: Journal, time: DeviceTime) -> None:
+    Every message goes through `net` before it is sealed.
+    """
+
+    def __init__(self, journal: Journal, time: DeviceTime, net: CardNet | None = None) -> None:
         self._journal = journal
         self._time = time
+        self.net = net or CardNet()
         self._pending: dict[Stream, int] = dict.fromkeys(Stream, 0)
         self.on_appended: Callable[[Row], None] = _nobody
 
@@ -103,6 +108,17 @@ class Spool:
 
     def append(self, tx: Transaction, message: StreamData) -> Position:
         """Number, seal and store a message as part of a larger change."""
+        position = self._append(tx, self.net.masked(message))
+        for event in self.net.take_events():
+            self._append(tx, event)
+        return position
+
+    async def tell_caught(self) -> None:
+        """Store what the net caught elsewhere, in a log or a report."""
+        if events := self.net.take_events():
+            await self.record(*events)
+
+    def _append(self, tx: Transaction, message: StreamData) -> Position:
         now = self._time.now()
         row = _store(
             tx,

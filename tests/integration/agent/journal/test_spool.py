@@ -327,3 +327,31 @@ async def test_a_closing_counts_rows_that_were_acknowledged_long_before(shop: Sh
 
 def test_positions_sort_by_epoch_first() -> None:
     assert START < Position(1, 1) < Position(1, 2) < Position(2, 1)
+
+
+async def test_a_card_number_in_a_message_is_masked_before_it_is_sealed_and_told_of(
+    shop: Shop,
+) -> None:
+    number = "4761739001010119"
+
+    await shop.spool.record(DeviceEvent(kind="reader.quirk", severity="info", text=f"saw {number}"))
+    await shop.spool.record(DeviceEvent(kind="reader.quirk", severity="info", text=f"saw {number}"))
+
+    told = [open_envelope(row.payload).data for row in shop.heard]
+    assert [one.kind for one in told if isinstance(one, DeviceEvent)] == [
+        "reader.quirk",
+        "card_data.masked",
+        "reader.quirk",
+    ]
+    assert all(number.encode() not in row.payload for row in shop.heard)
+
+
+async def test_what_the_net_caught_in_a_log_is_told_with_the_next_look_around(shop: Shop) -> None:
+    shop.spool.net.noticed("log.event")
+
+    await shop.spool.tell_caught()
+    await shop.spool.tell_caught()
+
+    (told,) = [open_envelope(row.payload).data for row in shop.heard]
+    assert isinstance(told, DeviceEvent)
+    assert told.facts == {"field": "log.event"}

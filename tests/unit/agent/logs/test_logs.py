@@ -9,7 +9,7 @@ import sys
 import pytest
 import structlog
 
-from agent.logs import configure_logs, redact, without_cards
+from agent.logs import configure_logs, redact, tell_of_cards, without_cards
 from protocols.secret import HIDDEN, Secret
 
 PAN = "4111111111111111"
@@ -83,3 +83,13 @@ def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     )
 
     assert done.stdout == "[]\n"
+
+
+def test_a_log_line_that_held_a_card_number_is_told_of_by_its_field() -> None:
+    heard: list[str] = []
+    tell_of_cards(heard.append)
+
+    redact(None, "info", {"event": "quiet", "said": f"card {PAN}", "password": PAN})
+    tell_of_cards(lambda _field: None)
+
+    assert heard == ["log.said"]
