@@ -48,6 +48,8 @@ class Unavailable(StrEnum):
     """Nothing with this radio address is heard."""
     WRONG_DEVICE = "wrong_device"
     """Something answers there, but it does not offer what the profile describes."""
+    AMBIGUOUS = "ambiguous"
+    """Several devices fit; none is taken, because money must not go to the wrong one."""
     FAILED = "failed"
     """Anything else; the message has the system's words."""
 
@@ -73,9 +75,12 @@ class TransportUnavailable(AgentError):
     code = "transport_unavailable"
     retryable = True
 
-    def __init__(self, address: str, reason: Unavailable, detail: str = "") -> None:
+    def __init__(
+        self, address: str, reason: Unavailable, detail: str = "", *, advice: str = ""
+    ) -> None:
+        """`advice` stands for the sentence that belongs to the reason, where a line knows a better one."""
         super().__init__(
-            f"{address}: {_UNAVAILABLE[reason]}" + (f" ({detail})" if detail else ""),
+            f"{address}: {advice or _UNAVAILABLE[reason]}" + (f" ({detail})" if detail else ""),
             address=address,
             reason=reason.value,
         )
@@ -121,6 +126,7 @@ _UNAVAILABLE = {
     Unavailable.NO_BLUETOOTH: "Bluetooth does not work on this machine",
     Unavailable.OUT_OF_RANGE: "not heard by radio; switch the reader on, wake it and bring it nearer",
     Unavailable.WRONG_DEVICE: "it is not what its profile describes; check address and profile",
+    Unavailable.AMBIGUOUS: "several devices fit",
     Unavailable.FAILED: "it could not be opened",
 }
 _LOST = {

@@ -1,11 +1,11 @@
 """A USB bus without hardware: answers the system calls that libusb makes on usbfs, for readers simulated elsewhere.
 
 A program of its own, started by `agent.simulator.usb_bus` with the system's Python: it needs libumockdev and its
-bindings (Debian: umockdev, gir1.2-umockdev-1.0, python3-gi) and nothing of ours. What runs under `umockdev-wrapper` with
-the `UMOCKDEV_DIR` that it names sees its devices in sysfs, in udev and as nodes, through its own unmodified libraries.
+bindings (Debian: umockdev, gir1.2-umockdev-1.0, python3-gi) and nothing of ours. What runs under `umockdev-wrapper`
+with the `UMOCKDEV_DIR` that it names sees its devices in sysfs, in udev and as nodes, through unmodified libraries.
 
-It speaks JSON lines. In: `plug`, `unplug`, `send`, `fault`, `stop`; out: `ready`, `out`, `control`, `claimed`, `released`,
-`driver`. Endpoints are numbers with their direction bit, bytes are hex.
+It speaks JSON lines. In: `plug`, `unplug`, `send`, `fault`, `stop`; out: `ready`, `plugged`, `unplugged`, `out`,
+`control`, `claimed`, `released`, `cleared`, `driver`. Endpoints carry their direction bit, bytes are hex.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Urb:
         self.memory = memory
         self.kind, self.endpoint = head[0], head[1]
         self.length = struct.unpack_from("<i", head, 24)[0]
-        self.buffer = memory.resolve(16, self.length) if self.length else None
+        self.buffer: Any = memory.resolve(16, self.length) if self.length else None
 
-    def bytes(self) -> bytes:
+    def content(self) -> bytes:
         return bytes(self.buffer.retrieve()) if self.buffer is not None else b""
 
     def end(self, status: int, *, received: bytes = b"", taken: int = 0, offset: int = 0) -> None:
@@ -100,6 +100,7 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
         self.pending: list[Urb] = []
         self.done: deque[Urb] = deque()
         self.waiting: deque[tuple[Any, int]] = deque()
+        self.token = 0
         self.queued: dict[int, deque[bytes]] = {}
         self.halted: set[int] = set()
         self.held: set[int] = set()
@@ -141,7 +142,6 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
 
     def recorded(self) -> str:
         """The device and its interfaces in umockdev's own format."""
-        # One root hub a bus would be more than anybody looks at.
         raw = self.descriptors()
         lines = [
             f"P: {self.syspath.removeprefix('/sys')}",
@@ -269,7 +269,7 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
         self.wake()
 
     def control(self, urb: Urb) -> None:
-        raw = urb.bytes()
+        raw = urb.content()
         kind, request, value, index, length = struct.unpack_from("<BBHHH", raw)
         answer: bytes | None = None
         if (kind, request) == (0x80, 6) and value >> 8 == 3:
@@ -323,7 +323,7 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
             elif urb.endpoint in self.halted:
                 urb.end(-errno.EPIPE)
             elif not urb.endpoint & IN:
-                sent = urb.bytes()
+                sent = urb.content()
                 urb.end(0, taken=len(sent))
                 say("out", device=self.key, endpoint=urb.endpoint, data=sent.hex())
             elif queue := self.queued.get(urb.endpoint):
@@ -347,9 +347,9 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
         elif may_wait:
             self.waiting.append((client, 0))
         else:
-            token = self.next_token = getattr(self, "next_token", 0) + 1
-            self.waiting.append((client, token))
-            threading.Timer(REAP_PAUSE_S, self.give_up, (client, token)).start()
+            self.token += 1
+            self.waiting.append((client, self.token))
+            threading.Timer(REAP_PAUSE_S, self.give_up, (client, self.token)).start()
 
     def give_up(self, client: Any, token: int) -> None:
         with self.lock:

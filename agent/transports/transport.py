@@ -124,9 +124,9 @@ class Address:
         parts = urlsplit(text)
         host = parts.hostname or ""
         try:
-            # Colons of a radio address stand before no port.
-            is_radio = _RADIO_ADDRESS.fullmatch(parts.netloc) is not None
-            host, port = (parts.netloc.upper(), None) if is_radio else (host, parts.port)
+            # What follows the colons of radio addresses and USB numbers is no port.
+            has_no_port = parts.scheme == "usb" or _RADIO_ADDRESS.fullmatch(parts.netloc) is not None
+            host, port = (parts.netloc.upper(), None) if has_no_port else (host, parts.port)
         except ValueError:
             raise AddressUnreadable(
                 f"{text!r}: a port is a number from 1 to 65535", address=text
