@@ -165,11 +165,11 @@ class Books:
             return self
         if facts is None or not _stamp(facts):
             return None
-        is_plain_sale = request.kind == "sale" and self.sum is not None and self.count is not None
         if finished.outcome is not Outcome.APPROVED:
             count, total = self.count, self.sum
-        elif is_plain_sale and facts.amount is not None and self.sum is not None:
-            count, total = (self.count or 0) + 1, self.sum + facts.amount
+        elif request.kind == "sale" and self.sum is not None:
+            count = None if self.count is None else self.count + 1
+            total = self.sum + (facts.amount or request.amount)
         else:
             count, total = None, None
         # Stamped a moment ago, so the clock shows this or a little more.
@@ -425,6 +425,9 @@ def _whose(request: PaymentRequest, baseline: Baseline, books: Books) -> _Whose:
     if last.amount != request.amount:
         return _Whose.UNCLEAR
     stamp = _stamp(last)
+    if len(last.reader_time or "") == len("HHMM"):
+        # It may have been any second of that minute.
+        stamp = stamp[:-2] + "59"
     if baseline.not_before and stamp and _is_before(stamp, baseline.not_before):
         return _Whose.MISDATED
     return _Whose.OURS
@@ -466,17 +469,18 @@ def _growth(baseline: Baseline, books: Books, currency: str) -> tuple[int | None
 
 
 def _count_and_sum(totals: Totals) -> tuple[int | None, Money | None]:
-    """A count that a scheme's one byte could not hold is not known."""
+    """A count that a scheme's one byte could not hold, or that was not told, is not known."""
     counts = [one.count for one in totals.per_scheme]
     total = totals.total
     for one in totals.per_scheme if total is None else ():
         total = one.sum if total is None else total + one.sum
-    return (None if _FULL_COUNT in counts else sum(counts)), total
+    is_untold = not counts and total is not None and total.minor != 0
+    return (None if is_untold or _FULL_COUNT in counts else sum(counts)), total
 
 
 def _stamp(facts: PaymentFacts) -> str:
     date, time = facts.reader_date or "", facts.reader_time or ""
-    stamp = date + time
+    stamp = date + (f"{time}00" if len(time) == len("HHMM") else time)
     try:
         _moment(stamp)
     except ValueError:

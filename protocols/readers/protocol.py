@@ -301,7 +301,7 @@ class PaymentFacts:
     reader_date: str | None = None
     """``MMDD`` as the reader wrote it."""
     reader_time: str | None = None
-    """``HHMMSS`` as the reader wrote it."""
+    """``HHMMSS`` as the reader wrote it, or ``HHMM`` where it tells no seconds."""
     card: CardFacts = field(default_factory=CardFacts)
     additional_text: str | None = None
 
