@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from protocols.readers import registry
+from protocols.readers.zvt.scripts import DIGITS as STORIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.clock import Clock
     from protocols.readers.protocol import TerminalMachine
-
-#: The last two digits of an amount choose what happens to it; every other amount is approved.
-STORIES: Final[Mapping[int, tuple[str, str]]] = {
-    5: ("decline:05", "declined by the bank"),
-    6: ("slow", "approved after a long while"),
-    7: ("card_left_in", "approved; the card is not taken out at once"),
-    8: ("cancel", "the customer presses the red key"),
-    9: ("wrong_pin", "approved after a wrong PIN"),
-    10: ("pin", "approved with PIN"),
-    11: ("signature", "approved by magnetic stripe, to be signed"),
-    # The bank's answers 14, 51 and 54, in hexadecimal: 01 to 63 on the line are 1 to 99.
-    14: ("decline:0E", "declined: no such card"),
-    51: ("decline:33", "declined: not enough money"),
-    54: ("decline:36", "declined: card expired"),
-    91: ("host_gone", "the bank cannot be reached"),
-    94: ("approve+busy", "the reader is busy and does not begin"),
-    95: ("approve+never_answers", "the reader does not answer; nothing is charged"),
-    96: ("approve+reboot", "the reader restarts; nothing is charged"),
-    97: ("approve+drop_after_start+stands", "the line drops at once; charged all the same"),
-    98: (
-        "approve+drop_after_result",
-        "the line drops with the answer; taken back, unless the till returns in time",
-    ),
-    99: ("approve+drop_before_completion", "the answer is lost; charged"),
-}
 
 
 def terminal(

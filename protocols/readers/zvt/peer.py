@@ -10,6 +10,7 @@ it knows is in its ``store``; what it does when it is asked is in ``sequences``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,12 @@ from protocols.readers.zvt.link import Arrived, Link, LinkEvent, TcpLink
 from protocols.readers.zvt.messages import Message
 from protocols.readers.zvt.scripts import (
     APPROVE,
+    CARDS,
+    DIGITS,
+    FAULTS,
+    GIROCARD,
+    SCRIPTS,
+    VISA,
     FaultRule,
     Faults,
     PaymentScript,
@@ -35,6 +42,7 @@ from protocols.readers.zvt.sequences import (
     UNLOCKED,
     Desk,
     Drop,
+    Hand,
     Pause,
     Reply,
     Restart,
@@ -49,6 +57,25 @@ from protocols.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+__all__ = ["CONTROLS", "DIGITS", "FAULTS", "SCRIPTS", "ZvtTerminal", "make_terminal"]
+
+#: What somebody at the terminal can do, and what it wants to know, in English.
+CONTROLS: Final[Mapping[str, str]] = {
+    "tap": "hold a card to a terminal that waits for one (card: visa, mastercard, …)",
+    "insert": "put a card into the slot and enter the PIN (card)",
+    "swipe": "pull a card through (card)",
+    "remove_card": "take the card out of the slot",
+    "wrong_pin": "the next PIN is wrong, then right",
+    "decline_next": "the bank declines the next payment (code: two hexadecimal digits)",
+    "red_key": "press the red key",
+    "hang": "stop answering until the power is cut",
+    "reboot": "cut the power",
+    "lock": "let the terminal ask for service (status: two hexadecimal digits)",
+    "unlock": "let the terminal work again",
+    "fault": "let something go wrong (name: see the faults)",
+    "script": "choose what happens to the next payment (name: see the stories)",
+}
 
 _NOISE: Final = b"\xff\x00\x55\x15\x00"
 
@@ -93,6 +120,9 @@ class ZvtTerminal:
         self._is_doubled = False
         self._ignores_answer = False
         self._chosen: tuple[bytes, PaymentScript] | None = None
+        self._declines_with: int | None = None
+        self._has_wrong_pin = False
+        self._hangs = False
 
     # --- the driver's side ---
 
@@ -118,15 +148,17 @@ class ZvtTerminal:
     def feed(self, received: bytes, now: float) -> None:
         """Take bytes as they come."""
         self._desk.now = now
-        self._handle(self._link.feed(received, now))
+        if not self._hangs:
+            self._handle(self._link.feed(received, now))
 
     def expired(self, now: float) -> None:
         """The deadline has passed."""
         self._desk.now = now
-        self._handle(self._link.expired(now))
+        if not self._hangs:
+            self._handle(self._link.expired(now))
         if self._unreachable_until is not None and now >= self._unreachable_until:
             self._unreachable_until = None
-        if self._wake_at is not None and now >= self._wake_at:
+        if not self._hangs and self._wake_at is not None and now >= self._wake_at:
             self._run(None)
 
     def outgoing(self) -> bytes:
@@ -135,7 +167,11 @@ class ZvtTerminal:
 
     def deadline(self) -> float | None:
         """When ``expired`` wants to be called."""
-        times = (self._wake_at, self._link.deadline(), self._unreachable_until)
+        times = (
+            (self._wake_at, self._link.deadline(), self._unreachable_until)
+            if not self._hangs
+            else (self._unreachable_until,)
+        )
         return min((at for at in times if at is not None), default=None)
 
     def wants_disconnect(self) -> bool:
@@ -175,6 +211,73 @@ class ZvtTerminal:
         self._desk.now = now
         self._restart()
 
+    def control(self, action: str, now: float, **facts: str) -> str:
+        """Do one of ``CONTROLS``; says in English what came of it. Raises CommandNotPossible for anything else."""
+        self._desk.now = now
+        hand = self._desk.hand
+        match action:
+            case "tap" | "insert" | "swipe":
+                return self._present_card(action, facts.get("card", ""))
+            case "remove_card":
+                if not hand.is_inside:
+                    raise CommandNotPossible("no card is in the slot")
+                hand.is_inside = False
+                self._wake()
+                return "the card is out"
+            case "wrong_pin":
+                self._has_wrong_pin = True
+                return "the next PIN is wrong"
+            case "decline_next":
+                self._declines_with = _hex_byte(facts.get("code", "05"))
+                return f"the next payment is declined with {self._declines_with:02X}"
+            case "red_key":
+                return "the payment ends" if self._stop() else "nothing runs that can be stopped"
+            case "hang":
+                self._hangs = True
+                return "it answers nothing until the power is cut"
+            case "reboot":
+                self._restart()
+                return "it restarts"
+            case "lock" | "unlock":
+                status = _hex_byte(facts.get("status", "E0"))
+                self.store.lock = status if action == "lock" else None
+                return codes.terminal_status_text(self.store.lock or 0)
+            case "fault":
+                self.arm(facts.get("name", ""))
+                return FAULTS[facts["name"].partition(":")[0]]
+            case "script":
+                self.queue_script(facts.get("name", ""))
+                return "the next payment goes like that"
+            case _:
+                raise CommandNotPossible("no such action", given=action, known=", ".join(CONTROLS))
+
+    def _present_card(self, action: str, card_name: str) -> str:
+        hand = self._desk.hand
+        if not hand.is_wanted or hand.script is not None:
+            raise CommandNotPossible("the terminal does not wait for a card now")
+        if card_name and card_name not in CARDS:
+            raise CommandNotPossible("no such card", given=card_name, known=", ".join(CARDS))
+        script = script_named(_HANDS[action])
+        if action == "insert" and self._has_wrong_pin:
+            script, self._has_wrong_pin = script_named("wrong_pin"), False
+        waited = script.steps[1:]  # the card is there
+        card = CARDS[card_name] if card_name else (GIROCARD if action == "insert" else VISA)
+        hand.script = replace(
+            script, steps=waited, card=card, result=self._result_of_next(script.result)
+        )
+        hand.is_inside = action == "insert"
+        self._wake()
+        return f"{card.name}: {action}"
+
+    def _result_of_next(self, result: int) -> int:
+        declined, self._declines_with = self._declines_with, None
+        return result if declined is None else declined
+
+    def _wake(self) -> None:
+        """End the pause in which somebody was waited for."""
+        if isinstance(self._waiting, Pause):
+            self._run(None)
+
     # --- what the till sends ---
 
     def _handle(self, link_events: Iterable[LinkEvent]) -> None:
@@ -192,6 +295,7 @@ class ZvtTerminal:
                 self._ignores_answer = False
             elif isinstance(self._waiting, Say):
                 self._ignores_answer, self._is_doubled = self._is_doubled, False
+                self._desk.block = messages.block_of(apdu)
                 self._run(message)
         elif apdu.control == messages.ABORT:
             self._send(
@@ -244,6 +348,10 @@ class ZvtTerminal:
         """The story of this payment; chosen once, when the first frame of it comes, which may be refused."""
         if self._chosen is None or self._chosen[0] != encoded:
             script = self.playbook.next_script(message.fields.number(bitmaps.AMOUNT) or 0)
+            if not script.waits_for_hand:
+                if self._has_wrong_pin:
+                    script, self._has_wrong_pin = script_named("wrong_pin"), False
+                script = replace(script, result=self._result_of_next(script.result))
             self._chosen = (encoded, script)
             self._desk.script_faults = Faults(FaultRule(fault) for fault in script.faults)
         return self._chosen[1]
@@ -301,8 +409,8 @@ class ZvtTerminal:
                         self._drop()
                     self._wait(directive, self._answer_wait_s)
                     return
-                case Pause(seconds):
-                    self._wait(directive, seconds * self._pace)
+                case Pause(seconds, is_scaled):
+                    self._wait(directive, seconds * (self._pace if is_scaled else 1.0))
                     return
 
     def _wait(self, directive: Say | Pause, seconds: float) -> None:
@@ -323,7 +431,8 @@ class ZvtTerminal:
             self._sequence = None
         self._waiting = None
         self._wake_at = None
-        self._desk.may_stop = False
+        self._desk.may_stop = self._hangs = False
+        self._desk.hand = Hand()
         self._drop()
         self._unreachable_until = self._desk.now + self._reboot_s
         self.store.settle_pending()
@@ -340,6 +449,17 @@ class ZvtTerminal:
         if isinstance(self._waiting, Pause):
             self._run(None)
         return True
+
+
+#: What a card does that somebody holds there: its story from the moment on when it is seen.
+_HANDS: Final[Mapping[str, str]] = {"tap": "approve", "insert": "pin", "swipe": "signature"}
+
+
+def _hex_byte(text: str) -> int:
+    try:
+        return bytes.fromhex(text.zfill(2))[0]
+    except ValueError as error:
+        raise CommandNotPossible("a code is two hexadecimal digits", given=text) from error
 
 
 def make_terminal(framing: str, settings: Mapping[str, Any]) -> ZvtTerminal:

@@ -55,6 +55,51 @@ class ZvtFault(StrEnum):
     """Writes variable lengths without their F nibbles."""
     SLOW = "slow"
     """Takes five times as long for everything."""
+    UPDATE_WRONG_BLOCK = "update_wrong_block"
+    """Asks for pieces of software that were not offered, and gives up."""
+    UPDATE_SAME_BLOCK = "update_same_block"
+    """Asks for the same piece of software without end."""
+    UPDATE_REPEATS = "update_repeats"
+    """Asks for a piece of software twice more, then goes on."""
+    UPDATE_ABORTS = "update_aborts"
+    """Gives up in the middle of an update."""
+    UPDATE_DROPS = "update_drops"
+    """Drops the line in the middle of an update; nothing is installed."""
+    UPDATE_FAILS = "update_fails"
+    """Takes all of the software and then refuses it."""
+    UPDATE_CHANGES_NOTHING = "update_changes_nothing"
+    """Says that the update went well, and runs the version that it ran before."""
+
+
+#: Faults that strike updates only.
+UPDATE_FAULTS: Final = frozenset(fault for fault in ZvtFault if fault.value.startswith("update_"))
+#: Every fault with what it does, in English.
+FAULTS: Final[Mapping[str, str]] = {
+    ZvtFault.NAK: "refuses a good frame (serial only)",
+    ZvtFault.BAD_CRC: "sends a frame with a wrong check code (serial only)",
+    ZvtFault.TRUNCATED: "stops in the middle of a message; on TCP the connection ends there",
+    ZvtFault.DUPLICATE_FRAME: "sends a message twice",
+    ZvtFault.GARBAGE: "sends noise before a message",
+    ZvtFault.LOST_ACK: "answers a frame without acknowledging it (serial only)",
+    ZvtFault.BUSY: "refuses a payment because it is busy",
+    ZvtFault.NEVER_ANSWERS: "ignores a payment",
+    ZvtFault.REBOOT: "accepts a payment and restarts; nothing is paid",
+    ZvtFault.DROP_AFTER_START: "accepts a payment and drops the line; the payment goes on",
+    ZvtFault.DROP_AFTER_RESULT: "sends the result and drops the line before it can be answered",
+    ZvtFault.DROP_BEFORE_COMPLETION: "drops the line before the last word; the payment stands",
+    ZvtFault.LONG_BLOCKS: "prints very long receipts",
+    ZvtFault.CLEAR_PAN: "sends the card number unmasked, and in texts",
+    ZvtFault.UNKNOWN_BITMAP: "ends the result with a field that no specification has",
+    ZvtFault.BARE_LENGTHS: "writes variable lengths without their F nibbles",
+    ZvtFault.SLOW: "takes five times as long for everything",
+    ZvtFault.UPDATE_WRONG_BLOCK: "asks for software that was not offered, and gives up",
+    ZvtFault.UPDATE_SAME_BLOCK: "asks for the same piece of software without end",
+    ZvtFault.UPDATE_REPEATS: "asks for a piece of software twice more, then goes on",
+    ZvtFault.UPDATE_ABORTS: "gives up in the middle of an update",
+    ZvtFault.UPDATE_DROPS: "drops the line in the middle of an update; nothing is installed",
+    ZvtFault.UPDATE_FAILS: "takes all of the software and then refuses it",
+    ZvtFault.UPDATE_CHANGES_NOTHING: "says that an update went well, and runs what it ran before",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +218,8 @@ class PaymentScript:
     stands_without_answer: bool = False
     """Keep an approved payment although the till never answered the result, where the rule is to reverse it."""
     faults: tuple[ZvtFault, ...] = ()
+    waits_for_hand: bool = False
+    """The card comes when somebody holds it there, not by itself."""
 
     @property
     def authorizes(self) -> bool:
@@ -202,6 +249,45 @@ _SCRIPTS: Final[Mapping[str, PaymentScript]] = {
     ),
     "signature": PaymentScript(technology=0, verification=1),
     "host_gone": PaymentScript(result=0x9B, steps=(_CARD, (0x04, 2.0))),
+    "manual": PaymentScript(waits_for_hand=True),
+}
+#: Every story with what happens, in English.
+SCRIPTS: Final[Mapping[str, str]] = {
+    "approve": "approved, contactless",
+    "decline": "declined by the bank; decline:33 with its answer 51",
+    "cancel": "the customer presses the red key",
+    "no_card": "nobody comes with a card",
+    "card_left_in": "approved; the card is not taken out at once",
+    "slow": "approved after a long while",
+    "pin": "approved with PIN",
+    "wrong_pin": "approved after a wrong PIN",
+    "signature": "approved by magnetic stripe, to be signed",
+    "host_gone": "the bank cannot be reached",
+    "manual": "waits until somebody taps, inserts or swipes a card",
+}
+#: The last two digits of an amount choose what happens to it; every other amount is approved.
+DIGITS: Final[Mapping[int, tuple[str, str]]] = {
+    5: ("decline:05", "declined by the bank"),
+    6: ("slow", "approved after a long while"),
+    7: ("card_left_in", "approved; the card is not taken out at once"),
+    8: ("cancel", "the customer presses the red key"),
+    9: ("wrong_pin", "approved after a wrong PIN"),
+    10: ("pin", "approved with PIN"),
+    11: ("signature", "approved by magnetic stripe, to be signed"),
+    # The bank's answers 14, 51 and 54, in hexadecimal: 01 to 63 on the line are 1 to 99.
+    14: ("decline:0E", "declined: no such card"),
+    51: ("decline:33", "declined: not enough money"),
+    54: ("decline:36", "declined: card expired"),
+    91: ("host_gone", "the bank cannot be reached"),
+    94: ("approve+busy", "the reader is busy and does not begin"),
+    95: ("approve+never_answers", "the reader does not answer; nothing is charged"),
+    96: ("approve+reboot", "the reader restarts; nothing is charged"),
+    97: ("approve+drop_after_start+stands", "the line drops at once; charged all the same"),
+    98: (
+        "approve+drop_after_result",
+        "the line drops with the answer; taken back, unless the till returns in time",
+    ),
+    99: ("approve+drop_before_completion", "the answer is lost; charged"),
 }
 
 
@@ -229,8 +315,8 @@ def script_named(text: str) -> PaymentScript:
 
 
 def script_names() -> Sequence[str]:
-    """The stories there are."""
-    return tuple(_SCRIPTS)
+    """The stories there are that tell themselves."""
+    return tuple(name for name, script in _SCRIPTS.items() if not script.waits_for_hand)
 
 
 def _hex_byte(text: str) -> int:

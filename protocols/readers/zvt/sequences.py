@@ -8,6 +8,7 @@ the ``Desk``.
 # ruff: noqa: ARG001 - every conversation is called the same way
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -80,8 +81,13 @@ FOR_STRANGERS: Final = UNLOCKED | {
 _RESULT_REPEATS: Final = 2
 _ASK_AGAIN_S: Final = 2.0
 _CARD_WAIT: Final = 0x0A
+_REMOVE_CARD: Final = 0x0B
+#: How long a card may take that somebody must hold there, or take out.
+_HAND_WAIT_S: Final = 60.0
 _SLOWNESS: Final = 5.0
 _LONG_RECEIPT_LINES: Final = 200
+#: A file of software that begins with this, a version and a line end makes the terminal tell that version.
+VERSION_MARK: Final = b"omnitill-simulated-software "
 #: Above this a receipt is sent in several blocks.
 _BLOCK_BYTES: Final = 3_000
 
@@ -103,9 +109,10 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait so many seconds, or until somebody wants to stop."""
+    """Wait so many seconds, or until somebody wants to stop. ``is_scaled``: by the pace of the terminal."""
 
     seconds: float
+    is_scaled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,17 @@ Talk = Generator[Directive, Message | None, None]
 
 
 @dataclass(slots=True)
+class Hand:
+    """What somebody at the terminal does with a card."""
+
+    is_wanted: bool = False
+    script: PaymentScript | None = None
+    """What comes of the card that was held there."""
+    is_inside: bool = False
+    """A card is in the slot and wants to be taken out."""
+
+
+@dataclass(slots=True)
 class Desk:
     """What the conversations of one terminal share."""
 
@@ -141,6 +159,13 @@ class Desk:
     may_stop: bool = False
     """True while the customer may still leave."""
     stop_wanted: bool = False
+    hand: Hand = field(default_factory=Hand)
+    block: tuple[int, int, bytes] | None = None
+    """File id, offset and content of the block in the till's last answer."""
+
+    def forget_block(self) -> None:
+        """Before the till is asked for another."""
+        self.block = None
 
     def strikes(self, fault: ZvtFault) -> bool:
         """Whether a fault happens now, by the story of the payment or by the rules of the terminal."""
@@ -172,6 +197,8 @@ def payment(desk: Desk, message: Message, script: PaymentScript) -> Talk:
         return
     slowness = _SLOWNESS if desk.strikes(ZvtFault.SLOW) else 1.0
     desk.may_stop = True
+    if script.waits_for_hand:
+        script = yield from _wait_for_hand(desk, message)
     result = yield from _card_steps(desk, message, script, slowness)
     desk.may_stop = False
     transaction = _record(desk, message, script, result)
@@ -179,6 +206,10 @@ def payment(desk: Desk, message: Message, script: PaymentScript) -> Talk:
     for status, seconds in script.afterwards:
         yield from _tell(desk, status)
         yield Pause(seconds * slowness)
+    if desk.hand.is_inside:
+        yield from _tell(desk, _REMOVE_CARD)
+        yield Pause(_HAND_WAIT_S, is_scaled=False)
+        desk.hand.is_inside = False
     if not confirmed:
         yield Say(messages.aborted(transaction.result))
         return
@@ -186,6 +217,17 @@ def payment(desk: Desk, message: Message, script: PaymentScript) -> Talk:
         yield Drop()
         return
     yield Say(messages.completion())
+
+
+def _wait_for_hand(desk: Desk, message: Message) -> TalkAbout[PaymentScript]:
+    """What comes of the card that somebody holds there; nobody in time is the same as the red key."""
+    desk.hand = Hand(is_wanted=True)
+    yield from _tell(desk, _CARD_WAIT)
+    if not desk.stop_wanted and desk.hand.script is None:
+        longest_s = message.fields.number(bitmaps.TIMEOUT) or _HAND_WAIT_S
+        yield Pause(longest_s, is_scaled=False)
+    desk.hand.is_wanted = False
+    return desk.hand.script or PaymentScript(result=codes.ABORTED, steps=())
 
 
 def _card_steps(
@@ -611,7 +653,14 @@ def _update(desk: Desk, message: Message) -> Talk:
     yield Reply(messages.positive())
     yield from _tell(desk, 0x17)
     yield Pause(0.5)
-    desk.store.update_polls_left = desk.update_polls
+    if desk.strikes(ZvtFault.UPDATE_DROPS):
+        yield Restart()
+        return
+    if desk.strikes(ZvtFault.UPDATE_ABORTS) or desk.strikes(ZvtFault.UPDATE_FAILS):
+        yield Say(messages.aborted(codes.NO_ANSWER))
+        return
+    if not desk.strikes(ZvtFault.UPDATE_CHANGES_NOTHING):
+        desk.store.update_polls_left = desk.update_polls
     if desk.store.lock == 0xC4:
         desk.store.lock = None
     at = desk.local_time()
@@ -619,6 +668,72 @@ def _update(desk: Desk, message: Message) -> Talk:
         {bitmaps.RESULT: 0, bitmaps.TIME: f"{at:%H%M%S}", bitmaps.YEAR_DATE: f"{at:%y%m%d}"}
     )
     yield Say(messages.completion(fields))
+
+
+def _install(desk: Desk, message: Message) -> Talk:
+    """08 14: fetch every file block by block; the terminal restarts with what it took in."""
+    offered = messages.files_offered(message)
+    if not offered:
+        yield Reply(messages.negative(codes.NOT_POSSIBLE))
+        return
+    yield Reply(messages.positive())
+    hashes: dict[str, str] = {}
+    version = desk.store.next_software_version
+    if desk.strikes(ZvtFault.UPDATE_WRONG_BLOCK):
+        yield Say(messages.file_block_wanted(0xEE, 0))
+        yield Say(messages.file_block_wanted(next(iter(offered), 0xEE), 0xFFFF_FF00))
+        yield Say(messages.aborted(codes.PROTOCOL_ERROR))
+        return
+    middle = sum(offered.values()) // 2
+    taken = 0
+    for number, size in offered.items():
+        digest, offset = hashlib.sha256(), 0
+        while offset < size:
+            if taken >= middle:
+                if desk.strikes(ZvtFault.UPDATE_ABORTS):
+                    yield Say(messages.aborted(codes.ABORTED))
+                    return
+                if desk.strikes(ZvtFault.UPDATE_DROPS):
+                    yield Restart()
+                    return
+            if desk.strikes(ZvtFault.UPDATE_REPEATS):
+                for _ in range(2):
+                    yield from _fetch(desk, number, offset)
+            block = yield from _fetch(desk, number, offset)
+            if desk.strikes(ZvtFault.UPDATE_SAME_BLOCK):
+                while block:
+                    block = yield from _fetch(desk, number, offset)
+            if not block:
+                yield Say(messages.aborted(codes.PROTOCOL_ERROR))
+                return
+            if offset == 0 and block.startswith(VERSION_MARK):
+                version = block[len(VERSION_MARK) :].partition(b"\n")[0].decode("ascii", "replace")
+            digest.update(block)
+            offset += len(block)
+            taken += len(block)
+        hashes[str(number)] = digest.hexdigest()
+    yield from _tell(desk, 0x17)
+    yield Pause(0.5)
+    if desk.strikes(ZvtFault.UPDATE_FAILS):
+        yield Say(messages.aborted(codes.SYSTEM_ERROR))
+        return
+    if not desk.strikes(ZvtFault.UPDATE_CHANGES_NOTHING):
+        desk.store.installed |= hashes
+        desk.store.software_version = version
+    yield Say(messages.completion())
+    yield Restart()
+
+
+def _fetch(desk: Desk, number: int, offset: int) -> TalkAbout[bytes]:
+    """A piece of a file from the till, asked for twice at most when no answer comes; empty when there is none."""
+    for _ in range(2):
+        desk.forget_block()
+        answer = yield Say(messages.file_block_wanted(number, offset))
+        if answer is not None:
+            block = desk.block
+            fits = answer.is_positive and block is not None and block[:2] == (number, offset)
+            return block[2] if block is not None and fits else b""
+    return b""
 
 
 def _device(desk: Desk, message: Message) -> Talk:
@@ -768,5 +883,6 @@ COMMANDS: Final[Mapping[int, Callable[[Desk, Message], Talk]]] = {
     messages.ACTIVATE_READER: _nothing_to_do,
     messages.SET_BAUD_RATE: _set_baud_rate,
     messages.SOFTWARE_UPDATE: _update,
+    messages.WRITE_FILE: _install,
     messages.VENDOR_FUNCTION: _device,
 }

@@ -117,6 +117,8 @@ class TerminalStore:
     update_polls_left: int = 0
     restarts: int = 0
     displayed: tuple[str, ...] = ()
+    installed: dict[str, str] = field(default_factory=dict)
+    """File id in decimal to the SHA-256 of what was taken in under it last, in hexadecimal."""
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, Any]) -> TerminalStore:

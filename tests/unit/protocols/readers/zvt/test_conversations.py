@@ -11,7 +11,7 @@ import pytest
 
 from protocols.money import Money
 from protocols.readers.protocol import MONEY_COMMANDS, Outcome, Purchase, ReadTotals, RecallLast
-from protocols.readers.zvt.scripts import CARDS, ZvtFault, script_named, script_names
+from protocols.readers.zvt.scripts import CARDS, UPDATE_FAULTS, ZvtFault, script_named, script_names
 from protocols.readers.zvt.serial_link import encode_frame
 from tests.unit.protocols.readers.zvt.shop import Shop
 
@@ -37,7 +37,7 @@ DROPS = (
 
 @pytest.mark.parametrize("stands", [False, True], ids=["reverses", "stands"])
 @pytest.mark.parametrize("framing", FRAMINGS)
-@pytest.mark.parametrize("fault", [None, *ZvtFault], ids=str)
+@pytest.mark.parametrize("fault", [None, *sorted(set(ZvtFault) - UPDATE_FAULTS)], ids=str)
 @pytest.mark.parametrize("story", script_names())
 def test_the_till_concludes_what_the_terminals_books_say(
     story: str, fault: ZvtFault | None, framing: str, stands: bool
@@ -119,7 +119,7 @@ def test_the_cable_pulled_at_any_moment_never_costs_the_truth(framing: str, exch
     assert shop.finished[known].outcome in believable
 
 
-@pytest.mark.parametrize("fault", [None, *ZvtFault], ids=str)
+@pytest.mark.parametrize("fault", [None, *sorted(set(ZvtFault) - UPDATE_FAULTS)], ids=str)
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_a_money_command_goes_out_once_and_only_the_line_repeats_its_frame(
     framing: str, fault: ZvtFault | None
