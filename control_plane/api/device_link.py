@@ -19,6 +19,9 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from control_plane.card_present import response_codes
+from control_plane.card_present.processor import ANSWER_WITHIN_S
+from control_plane.card_present.service import CardPresent, unavailable
 from control_plane.clock import Clock
 from control_plane.devices import configs, queries
 from control_plane.devices.authority import is_signature_of
@@ -29,6 +32,7 @@ from control_plane.devices.presence import DOWNLINK_TOPIC
 from control_plane.errors import RequestRefused
 from control_plane.http.dependencies import App, WriterSlot
 from control_plane.http.security import PUBLIC, PUBLIC_FILE, address_of
+from control_plane.http.threads import apart
 from control_plane.ingest import book
 from control_plane.ingest.cursor import Cursor
 from control_plane.ingest.intake import ASK_AGAIN_S, GAP_S, Intake, Uplink
@@ -37,7 +41,7 @@ from control_plane.payments.commands import WAKE_TOPIC, claim_command, pending_c
 from control_plane.payments.queries import has_pending_commands
 from protocols.cloud import http
 from protocols.cloud.commands import Ack, DesiredConfig
-from protocols.cloud.events import UNREADABLE, Claim
+from protocols.cloud.events import UNREADABLE, AuthorizationAsk, Claim
 from protocols.cloud.topics import MAX_PAYLOAD_BYTES, Channel, Direction
 
 #: Not in the OpenAPI document: it is the contract between our own two programs.
@@ -160,6 +164,18 @@ def device_claim(body: Body, device: Signed, parts: App, _: WriterSlot) -> Respo
     with parts.database.connection() as db:
         grant = claim_command(db, device.id, claim.command_id, claim.nonce, parts.clock.now())
     return _answer(parts.clock, http.ClaimAnswer(grant=grant, server_ms=_server_ms(parts.clock)))
+
+
+@router.post(http.AUTHORIZATION, dependencies=[PUBLIC_FILE])
+async def device_authorization(body: Body, device: Signed, parts: App) -> Response:
+    """What the issuer says to a card; answers when the processor has. Holds no writer's place meanwhile."""
+    ask = _decoded(body, AuthorizationAsk)
+    card_present = parts.get(CardPresent)
+    answer = await apart(card_present.answer, device.id, ask, wait_s=ANSWER_WITHIN_S)
+    if answer is None:
+        answer = unavailable(ask, response_codes.NO_ANSWER)
+    reply = http.AuthorizationReply(answer=answer, server_ms=_server_ms(parts.clock))
+    return _answer(parts.clock, reply)
 
 
 @router.get(http.DESIRED, dependencies=[PUBLIC_FILE])

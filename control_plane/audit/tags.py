@@ -267,6 +267,21 @@ class AuditTag(StrEnum):
         "{actor} asked whether {object} may take cards by telephone.",
         "{actor} a demandé si {object} peut prendre des cartes par téléphone.",
     )
+    CARD_PRESENT_CONNECT = (
+        "processor:card_present:connect",
+        "{actor} connected the account {object} for encrypting readers.",
+        "{actor} a connecté le compte {object} pour les lecteurs chiffrants.",
+    )
+    CARD_PRESENT_DISCONNECT = (
+        "processor:card_present:disconnect",
+        "{actor} disconnected the account {object} for encrypting readers.",
+        "{actor} a déconnecté le compte {object} pour les lecteurs chiffrants.",
+    )
+    CARD_PRESENT_REFUND = (
+        "payment:card_present:refund",
+        "{actor} gave money back of the sale {object} on an encrypting reader.",
+        "{actor} a remboursé la vente {object} faite sur un lecteur chiffrant.",
+    )
     WEBHOOK_SECRET_ROTATE = (
         "processor:webhook:rotate",
         "{actor} changed the webhook secret of {object}.",

@@ -2,6 +2,7 @@
 
 Two threads on one connection: one answers claims and asks for the time as they come, never behind a bulk batch; the
 other publishes commands and configurations as soon as they are committed, and again until the device has answered.
+Cards that want their issuer's answer wait in threads of their own.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from control_plane.db.engine import Database
 from control_plane.devices import configs
 from control_plane.devices.presence import DOWNLINK_TOPIC
 from control_plane.live import LiveHub
+from control_plane.mqtt.authorizing import Authorize, Authorizing
 from control_plane.mqtt.broker import Clients
 from control_plane.mqtt.credentials import GATEWAY
 from control_plane.mqtt.wire import Message, WireClient, WireError
 from control_plane.payments import queries as payments
 from control_plane.payments.commands import WAKE_TOPIC, claim_command, due_commands
-from protocols.cloud.commands import TimeAnswer, encode
-from protocols.cloud.events import UNREADABLE, Claim, TimeAsk
+from protocols.cloud.commands import AuthorizationAnswer, TimeAnswer, encode
+from protocols.cloud.events import UNREADABLE, AuthorizationAsk, Claim, TimeAsk
 from protocols.cloud.topics import Channel, parse, topic
 from protocols.errors import MalformedMessage
 
@@ -46,6 +48,7 @@ class Gateway:
         database: Database,
         hub: LiveHub,
         clock: Clock,
+        authorize: Authorize,
     ) -> None:
         self._cell = cell
         self._name = f"{GATEWAY}-{cell}"
@@ -53,6 +56,7 @@ class Gateway:
         self._database = database
         self._clock = clock
         self._client: WireClient | None = None
+        self._authorizing = Authorizing(authorize, self._tell_authorization)
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._connected = threading.Event()
@@ -64,6 +68,7 @@ class Gateway:
 
     def start(self) -> None:
         """Begin; connects by itself, again and again."""
+        self._authorizing.start()
         for thread in self._threads:
             thread.start()
 
@@ -73,6 +78,7 @@ class Gateway:
         self._wake.set()
         for forget in self._forget:
             forget()
+        self._authorizing.stop()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=5)
@@ -108,6 +114,7 @@ class Gateway:
             [
                 (topic(self._cell, "+", Channel.CLAIM), 0),
                 (topic(self._cell, "+", Channel.TIME_ASK), 0),
+                (topic(self._cell, "+", Channel.AUTHORIZE), 0),
             ]
         )
         self._connected.set()
@@ -129,13 +136,26 @@ class Gateway:
             elif address.channel is Channel.CLAIM:
                 claim = msgspec.json.decode(message.payload, type=Claim)
                 self._grant(client, address.device_id, claim)
+            elif address.channel is Channel.AUTHORIZE:
+                asked = msgspec.json.decode(message.payload, type=AuthorizationAsk)
+                self._authorizing.take(address.device_id, asked)
         except (*UNREADABLE, MalformedMessage) as error:
-            log.warning("claim_not_understood", topic=message.topic[:120], reason=str(error))
+            log.warning("ask_not_understood", topic=message.topic[:120], reason=str(error))
 
     def _grant(self, client: WireClient, device_id: str, claim: Claim) -> None:
         with self._database.connection() as db:
             grant = claim_command(db, device_id, claim.command_id, claim.nonce, self._clock.now())
         client.publish(topic(self._cell, device_id, Channel.GRANT), encode(grant))
+
+    def _tell_authorization(self, device_id: str, answer: AuthorizationAnswer) -> None:
+        client = self._client
+        if client is None:
+            # The device asks again, and gets the same answer.
+            return
+        try:
+            client.publish(topic(self._cell, device_id, Channel.AUTHORIZATION), encode(answer))
+        except WireError as error:
+            log.warning("authorization_not_told", device_id=device_id, reason=str(error))
 
     # --- down --------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property, partial
 from urllib.parse import urlsplit
 
+from control_plane.card_present.service import CardPresent
 from control_plane.devices.authority import Authority
 from control_plane.devices.enrollment import FIRST_CELL
 from control_plane.devices.link import BrokerDirectory
@@ -147,7 +148,8 @@ def _ingest(parts: Parts, edge: MqttEdge, cell: str) -> IngestService:
 
 
 def _gateway(parts: Parts, edge: MqttEdge, cell: str) -> Gateway:
-    return Gateway(cell, edge.clients, parts.database, parts.live, parts.clock)
+    card_present = parts.get(CardPresent)
+    return Gateway(cell, edge.clients, parts.database, parts.live, parts.clock, card_present.answer)
 
 
 def _leadership(parts: Parts, cell: str) -> Leadership:

@@ -12,6 +12,64 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "card_present_authorization",
+        sa.Column("tap_id", sa.String(length=64), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("device_id", sa.String(length=64), nullable=False),
+        sa.Column("reader_id", sa.String(length=64), nullable=False),
+        sa.Column("session_id", sa.String(length=64), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("state_since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("answer", sa.String(length=20), nullable=True),
+        sa.Column("response_code", sa.String(length=2), nullable=False),
+        sa.Column("authorization_code", sa.String(length=40), nullable=False),
+        sa.Column("issuer_data", sa.String(length=2048), nullable=False),
+        sa.Column("text", sa.String(length=200), nullable=False),
+        sa.Column("processor_reference", sa.String(length=64), nullable=False),
+        sa.Column("capture_reference", sa.String(length=64), nullable=False),
+        sa.Column("account_id", sa.String(length=40), nullable=False),
+        sa.Column("ksn", sa.String(length=24), nullable=False),
+        sa.Column("reader_serial", sa.String(length=200), nullable=False),
+        sa.Column("card_masked", sa.String(length=40), nullable=False),
+        sa.Column("card_brand", sa.String(length=40), nullable=False),
+        sa.Column("entry_mode", sa.String(length=40), nullable=False),
+        sa.Column("transaction_id", sa.String(length=64), nullable=True),
+        sa.Column("refunded_minor", sa.BigInteger(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("look_again_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("looks", sa.Integer(), nullable=False),
+        sa.Column("problem", sa.String(length=300), nullable=False),
+        sa.PrimaryKeyConstraint("tap_id", name=op.f("pk_card_present_authorization")),
+    )
+    with op.batch_alter_table("card_present_authorization", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_card_present_authorization_due",
+            ["look_again_at"],
+            unique=False,
+            postgresql_where=sa.text("state IN ('asked', 'approved', 'reversing', 'capturing')"),
+            sqlite_where=sa.text("state IN ('asked', 'approved', 'reversing', 'capturing')"),
+        )
+        batch_op.create_index(
+            "ix_card_present_authorization_merchant", ["merchant_id", "asked_at"], unique=False
+        )
+        batch_op.create_index("ix_card_present_authorization_session", ["session_id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_card_present_authorization_transaction_id"),
+            ["transaction_id"],
+            unique=False,
+        )
+        batch_op.create_index(
+            "uq_card_present_session_held",
+            ["session_id"],
+            unique=True,
+            postgresql_where=sa.text("state IN ('asked', 'approved', 'capturing', 'captured')"),
+            sqlite_where=sa.text("state IN ('asked', 'approved', 'capturing', 'captured')"),
+        )
+
+    op.create_table(
         "day_closing",
         sa.Column("device_id", sa.String(length=64), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
@@ -628,6 +686,66 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_audit_head")),
     )
+    op.create_table(
+        "card_present_account",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("processor", sa.String(length=20), nullable=False),
+        sa.Column("organization", sa.String(length=64), nullable=False),
+        sa.Column("key_id", sa.String(length=64), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("livemode", sa.Boolean(), nullable=False),
+        sa.Column("api_base", sa.String(length=300), nullable=False),
+        sa.Column("connected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("problem", sa.String(length=300), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"],
+            ["merchant.id"],
+            name=op.f("fk_card_present_account_merchant_id_merchant"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_card_present_account")),
+        sa.UniqueConstraint("merchant_id", name=op.f("uq_card_present_account_merchant_id")),
+    )
+    op.create_table(
+        "card_present_refund",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("tap_id", sa.String(length=64), nullable=False),
+        sa.Column("original_id", sa.String(length=64), nullable=False),
+        sa.Column("form_key", sa.String(length=64), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("processor_reference", sa.String(length=64), nullable=False),
+        sa.Column("problem", sa.String(length=300), nullable=False),
+        sa.Column("requested_by", sa.String(length=64), nullable=False),
+        sa.Column("requested_by_name", sa.String(length=200), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("transaction_id", sa.String(length=64), nullable=True),
+        sa.Column("look_again_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("looks", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tap_id"],
+            ["card_present_authorization.tap_id"],
+            name=op.f("fk_card_present_refund_tap_id_card_present_authorization"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_card_present_refund")),
+        sa.UniqueConstraint(
+            "merchant_id", "form_key", name=op.f("uq_card_present_refund_merchant_id_form_key")
+        ),
+    )
+    with op.batch_alter_table("card_present_refund", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_card_present_refund_due",
+            ["look_again_at"],
+            unique=False,
+            postgresql_where=sa.text("state = 'asked'"),
+            sqlite_where=sa.text("state = 'asked'"),
+        )
+        batch_op.create_index("ix_card_present_refund_tap", ["tap_id"], unique=False)
+
     op.create_table(
         "customer",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -1897,6 +2015,16 @@ def downgrade() -> None:
         batch_op.drop_index("ix_customer_merchant_email")
 
     op.drop_table("customer")
+    with op.batch_alter_table("card_present_refund", schema=None) as batch_op:
+        batch_op.drop_index("ix_card_present_refund_tap")
+        batch_op.drop_index(
+            "ix_card_present_refund_due",
+            postgresql_where=sa.text("state = 'asked'"),
+            sqlite_where=sa.text("state = 'asked'"),
+        )
+
+    op.drop_table("card_present_refund")
+    op.drop_table("card_present_account")
     op.drop_table("audit_head")
     with op.batch_alter_table("audit_event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_audit_event_object_id"))
@@ -2018,3 +2146,19 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_day_closing_merchant_id"))
 
     op.drop_table("day_closing")
+    with op.batch_alter_table("card_present_authorization", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_card_present_session_held",
+            postgresql_where=sa.text("state IN ('asked', 'approved', 'capturing', 'captured')"),
+            sqlite_where=sa.text("state IN ('asked', 'approved', 'capturing', 'captured')"),
+        )
+        batch_op.drop_index(batch_op.f("ix_card_present_authorization_transaction_id"))
+        batch_op.drop_index("ix_card_present_authorization_session")
+        batch_op.drop_index("ix_card_present_authorization_merchant")
+        batch_op.drop_index(
+            "ix_card_present_authorization_due",
+            postgresql_where=sa.text("state IN ('asked', 'approved', 'reversing', 'capturing')"),
+            sqlite_where=sa.text("state IN ('asked', 'approved', 'reversing', 'capturing')"),
+        )
+
+    op.drop_table("card_present_authorization")
