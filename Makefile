@@ -10,7 +10,10 @@ BIN := .venv/bin
 STATE := .state
 WEB := control_plane/web
 # program:Debian package, of what the tests start besides Python.
-PROGRAMS := chromium:chromium dbus-daemon:dbus mosquitto:mosquitto initdb:postgresql openssl:openssl
+PROGRAMS := chromium:chromium dbus-daemon:dbus mosquitto:mosquitto initdb:postgresql openssl:openssl umockdev-wrapper:umockdev
+# A library is told by a file of it: the real libusb, on a USB bus that is none.
+PROGRAMS += /usr/lib/*/libusb-1.0.so.0:libusb-1.0-0 /usr/lib/python3/dist-packages/gi/__init__.py:python3-gi \
+  /usr/lib/*/girepository-1.0/UMockdev-1.0.typelib:gir1.2-umockdev-1.0
 
 .PHONY: help
 help: ## Show this list

@@ -48,6 +48,7 @@ IN: Final = 0x80
 CONTROL_URB: Final = 2
 #: libusb asks again at once, since a mocked node is always ready: an answer is held back this long instead.
 REAP_PAUSE_S: Final = 0.004
+HUB_NUMBERS: Final = 100
 TYPES: Final = {"control": 0, "isochronous": 1, "bulk": 2, "interrupt": 3}
 
 
@@ -92,6 +93,7 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
         self.bus, self.number, self.port = int(asked["bus"]), int(asked["number"]), asked["port"]
         self.vid, self.pid = int(asked["vid"]), int(asked["pid"])
         self.texts = [asked.get(name, "") for name in ("manufacturer", "product", "serial")]
+        self.kind = int(asked.get("class", 0))
         self.interfaces: list[dict[str, Any]] = asked["interfaces"]
         self.drivers = {one["number"]: one.get("driver", "") for one in self.interfaces}
         self.claimed: dict[int, Any] = {}
@@ -113,7 +115,9 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
 
     @property
     def syspath(self) -> str:
-        return f"/sys/devices/pci0000:00/0000:00:14.0/usb{self.bus}/{self.bus}-{self.port}"
+        chain = self.port.split(".")
+        hubs = [f"{self.bus}-{'.'.join(chain[:end])}" for end in range(1, len(chain) + 1)]
+        return "/".join(["/sys/devices/pci0000:00/0000:00:14.0", f"usb{self.bus}", *hubs])
 
     # --- descriptors ---------------------------------------------------------------------------------------
 
@@ -121,7 +125,19 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
         """The device descriptor and its one configuration, as sysfs has them."""
         indexes = [index + 1 if text else 0 for index, text in enumerate(self.texts)]
         head = struct.pack(
-            "<BBHBBBBHHHBBBB", 18, 1, 0x0200, 0, 0, 0, 64, self.vid, self.pid, 0x0100, *indexes, 1
+            "<BBHBBBBHHHBBBB",
+            18,
+            1,
+            0x0200,
+            self.kind,
+            0,
+            0,
+            64,
+            self.vid,
+            self.pid,
+            0x0100,
+            *indexes,
+            1,
         )
         body = b""
         for one in self.interfaces:
@@ -163,7 +179,7 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
             "A: speed=12\\n",
             "A: bConfigurationValue=1\\n",
             "A: bNumConfigurations=1\\n",
-            "A: bDeviceClass=00\\n",
+            f"A: bDeviceClass={self.kind:02x}\\n",
             f"A: idVendor={self.vid:04x}\\n",
             f"A: idProduct={self.pid:04x}\\n",
             f"H: descriptors={raw.hex().upper()}",
@@ -397,15 +413,43 @@ class Device(UMockdev.IoctlBase):  # type: ignore[misc,unused-ignore]  # the bin
             self.wake()
 
 
+def hubs_above(asked: dict[str, Any], known: set[str]) -> list[Device]:
+    """The hubs of its port path that are not there yet; libusb tells a device's place by them."""
+    chain = asked["port"].split(".")
+    hubs = []
+    for end in range(1, len(chain)):
+        hub = Device(
+            {
+                "device": f"hub {asked['bus']}-{'.'.join(chain[:end])}",
+                "bus": asked["bus"],
+                "number": HUB_NUMBERS + len(known),
+                "port": ".".join(chain[:end]),
+                "vid": 0x05E3,
+                "pid": 0x0608,
+                "product": "USB2.0 Hub",
+                "class": 9,
+                "interfaces": [{"number": 0, "class": 9, "driver": "hub"}],
+            }
+        )
+        if hub.key not in known:
+            known.add(hub.key)
+            hubs.append(hub)
+    return hubs
+
+
 def main() -> None:
     """Serve until the input ends."""
     bed = UMockdev.Testbed.new()
     devices: dict[str, Device] = {}
+    hubs: set[str] = set()
     say("ready", folder=bed.get_root_dir())
     for line in sys.stdin:
         asked = json.loads(line)
         match asked["do"]:
             case "plug":
+                for hub in hubs_above(asked, hubs):
+                    bed.add_from_string(hub.recorded())
+                    bed.uevent(hub.syspath, "add")
                 device = devices[asked["device"]] = Device(asked)
                 bed.add_from_string(device.recorded())
                 bed.attach_ioctl(f"/dev/{device.node}", device)

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import usb.core
 import usb.util
@@ -102,7 +103,7 @@ def from_address(address: Address) -> UsbTransport:
     which = Which(
         vid=int(numbers["vid"], 16),
         pid=int(numbers["pid"], 16),
-        serial=address.path.strip("/"),
+        serial=unquote(address.path.strip("/")),
         bus=int(address.number("bus", 1)) if "bus" in address.options else None,
         port=port,
         interface=int(address.number("interface", 0, above=-1))

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that programs are on this machine: ensure-system.sh PROGRAM:DEBIAN_PACKAGE...
+# A library is told by the path of a file of it, which may have wildcards.
 #
 # Missing ones are installed with apt when that needs no questions (root, or sudo without a password). Otherwise it
 # prints the one line to run and succeeds, because the tests that need them are then skipped by name. With CI=true a
@@ -7,6 +8,10 @@
 set -euo pipefail
 
 found() {
+  if [[ $1 == */* ]]; then
+    compgen -G "$1" >/dev/null
+    return
+  fi
   command -v "$1" >/dev/null && return
   # Debian keeps PostgreSQL's server programs off the PATH, mosquitto's in sbin.
   compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null || [[ -x /usr/sbin/$1 ]]

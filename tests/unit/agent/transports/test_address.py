@@ -16,7 +16,7 @@ from agent.transports.serial_port import reason_of
 
 
 def test_every_transport_module_is_found_by_its_scheme() -> None:
-    known = {"ble": "ble", "memory": "memory", "serial": "serial_port", "tcp": "tcp"}
+    known = {"ble": "ble", "memory": "memory", "serial": "serial_port", "tcp": "tcp", "usb": "usb"}
     assert known.items() <= schemes().items()
     assert all(scheme.isalpha() for scheme in schemes()), "a part of a transport counts as one"
 
@@ -53,8 +53,12 @@ def test_the_profile_gives_what_the_address_leaves_out() -> None:
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("carrier-pigeon://roof", "known are .*serial://, tcp://"),
+        ("carrier-pigeon://roof", "known are .*serial://, tcp://, usb://"),
         ("/dev/ttyUSB0", "write one like"),
+        ("usb://0801", "vendor and product number"),
+        ("usb://0801:20", "vendor and product number"),
+        ("usb://0801:2020?port=left", "the port, if there is one"),
+        ("usb://0801:2020?transfer=magic", "one of INTERRUPT, BULK"),
         ("tcp://10.0.0.5", "host and port are needed"),
         ("tcp://10.0.0.5:99999", "from 1 to 65535"),
         ("tcp://10.0.0.5:1?silence_s=never", "silence_s=never"),
