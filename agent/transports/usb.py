@@ -161,10 +161,14 @@ class UsbTransport:
             return
         self._worker.inbox.end(Lost.CLOSED)
         self._worker.stop()
-        with contextlib.suppress(TimeoutError):
-            # A transfer that does not end: its thread is a daemon and ends with it, or with the process.
+        try:
             async with asyncio.timeout(CLOSE_S):
                 await self._worker.ended.wait()
+        except TimeoutError:
+            # A transfer that does not end: its thread is a daemon and ends with it, or with the process.
+            pass
+        else:
+            self._worker.join()
 
     def _open_worker(self) -> _Worker:
         if self._worker is None:
@@ -191,7 +195,8 @@ class _Worker:
         self.ended = asyncio.Event()
         self._stopping = False
         self._outgoing: queue.SimpleQueue[_Outgoing | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name=f"usb {address}", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=f"usb {address}", daemon=True)
+        self._thread.start()
 
     async def write(self, outgoing: bytes) -> None:
         self.inbox.check()
@@ -203,6 +208,10 @@ class _Worker:
         self._stopping = True
         self._go_on.set()
         self._outgoing.put(None)
+
+    def join(self) -> None:
+        """Wait for threads that have said that they end."""
+        self._thread.join(CLOSE_S)
 
     # --- in the threads ------------------------------------------------------------------------------------
 

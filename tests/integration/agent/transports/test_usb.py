@@ -61,8 +61,11 @@ async def test_the_kernel_gets_its_interface_back_and_no_thread_stays(
 
     assert await host.ask("close") == {"threads": 0}
 
+    async def given_back() -> bool:
+        return [told["bound"] for told in reader.saw("driver")] == [False, True]
+
+    assert await eventually_async(given_back)
     assert reader.saw("released")
-    assert [told["bound"] for told in reader.saw("driver")] == [False, True]
     assert await host.open("usb://0801:2020") == {}
 
 
