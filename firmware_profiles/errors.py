@@ -21,6 +21,7 @@ class ProfileUnreadable(ProfileError):
 
     def __init__(self, file: str, key: str, why: str) -> None:
         super().__init__(": ".join(filter(None, (file, key, why))), file=file, key=key)
+        self.why = why
 
 
 class ProfileUnknown(ProfileError):
@@ -33,3 +34,23 @@ class ProfileUnknown(ProfileError):
             f"there is no reader profile {profile_id!r}; known are {', '.join(known)}",
             profile_id=profile_id,
         )
+
+
+class OverlayUntrusted(ProfileError):
+    """A folder of profiles that the control plane did not sign."""
+
+    code = "overlay_untrusted"
+
+    def __init__(self, folder: str, why: str) -> None:
+        super().__init__(f"{folder} is not used: {why}", folder=folder)
+
+
+class SettingRefused(ProfileError):
+    """A value that a setting does not take. ``field`` names it, ``fix`` says what it takes."""
+
+    code = "setting_refused"
+
+    def __init__(self, field: str, fix: str) -> None:
+        super().__init__(f"{field}: {fix}", field=field, fix=fix)
+        self.field = field
+        self.fix = fix

@@ -19,7 +19,6 @@ from firmware_profiles.errors import ProfileUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 UsbNumber = Annotated[int, Meta(ge=0, le=0xFFFF)]
 TcpPort = Annotated[int, Meta(ge=1, le=65535)]
@@ -336,6 +335,20 @@ class ReaderProfile(_Table, frozen=True):
         }
         return {**protocol.options, **{name: table for name, table in tables.items() if table}}
 
+    @property
+    def framings(self) -> tuple[str, ...]:
+        """How its messages may be cut: one for each kind of line that it has."""
+        protocol = self.protocol
+        if protocol.framing is not None:
+            return (protocol.framing,)
+        lines = {
+            "usb_hid": protocol.usb_hid,
+            "ble_gatt": protocol.ble_gatt,
+            "serial": protocol.serial,
+            "tcp": protocol.tcp,
+        }
+        return tuple(name for name, line in lines.items() if line is not None)
+
     def can(self, capability: str) -> bool:
         """True when the model has it; for a capability with several values, when it is neither false nor `none`."""
         return self.capabilities.get(capability, False) not in (False, "none", [])
@@ -362,25 +375,66 @@ _UNKNOWN_KEY: Final = re.compile(
 _AT: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`")
 
 
-def load_document(path: Path) -> dict[str, Any]:
+def parse(content: bytes, file: str) -> dict[str, Any]:
     """The tables of a file as they stand there. Raises ProfileUnreadable."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileUnreadable(path.name, "", str(error)) from error
-    except OSError as error:
-        raise ProfileUnreadable(path.name, "", error.strerror or str(error)) from error
+        raise ProfileUnreadable(file, "", str(error)) from error
 
 
 def merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
-    """What a profile that inherits amounts to: tables merge, everything else is replaced."""
+    """What a profile that inherits amounts to: tables merge, everything else is replaced.
+
+    A source belongs to the value that it was read for: it is not inherited for a value that the child replaces.
+    """
+    merged = _merge(base, child)
+    about = merged.get("profile")
+    if isinstance(about, dict) and isinstance(about.get("verified"), dict):
+        stated = _table(_table(child, "profile"), "verified")
+        about["verified"] = {
+            fact: source
+            for fact, source in about["verified"].items()
+            if fact in stated or not _is_replaced(base, child, fact)
+        }
+    return merged
+
+
+def _merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in child.items():
         below = merged.get(key)
         merged[key] = (
-            merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+            _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
         )
     return merged
+
+
+def _table(tables: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = tables.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _is_replaced(base: Mapping[str, Any], child: Mapping[str, Any], fact: str) -> bool:
+    mine, theirs = value_at(child, fact), value_at(base, fact)
+    array = fact.partition("[")[0]
+    is_new_array = array != fact and value_at(child, array) is not None
+    return (is_new_array and mine != theirs) or (
+        mine is not None and not isinstance(mine, dict) and mine != theirs
+    )
+
+
+def value_at(tables: Mapping[str, Any], path: str) -> Any:  # whatever stands in a file
+    """What stands at `match.usb[0].vid`; `None` when there is nothing."""
+    found: Any = tables
+    for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        if key:
+            found = found.get(key) if isinstance(found, dict) else None
+        elif isinstance(found, list) and int(index) < len(found):
+            found = found[int(index)]
+        else:
+            found = None
+    return found
 
 
 def read_profile(document: Mapping[str, Any], file: str) -> ReaderProfile:

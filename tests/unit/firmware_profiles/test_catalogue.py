@@ -17,8 +17,9 @@ from tests.support.recordings import RECORDINGS, read, replay
 PROFILES, FAULTS = load_all()
 #: A reader that its maker's cloud drives has no line of ours.
 DRIVEN = sorted(
-    name
+    (name, framing)
     for name, one in PROFILES.items()
+    for framing in one.framings
     if one.protocol.name in registry.names()
     and find_spec(f"protocols.readers.{one.protocol.name}.machine")
 )
@@ -51,9 +52,9 @@ def test_firmware_is_only_offered_where_its_method_has_a_source(profile: ReaderP
     assert not offered or (profile.firmware is not None and profile.is_verified("firmware.method"))
 
 
-@pytest.mark.parametrize("name", DRIVEN)
-def test_the_protocol_understands_every_option(name: str) -> None:
-    machine = machine_for(PROFILES[name], currency="EUR")
+@pytest.mark.parametrize(("name", "framing"), DRIVEN)
+def test_the_protocol_understands_every_option(name: str, framing: str) -> None:
+    machine = machine_for(PROFILES[name], currency="EUR", framing=framing)
 
     assert machine.outgoing() == b""
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from firmware_profiles import ProfileUnknown, load_all, load_profile
+from firmware_profiles import Catalogue, ProfileUnknown, load_all, load_profile
 from firmware_profiles.errors import ProfileUnreadable
+from firmware_profiles.overlay import SIGNATURE, read_folder, signed_text
 
 GOOD = """
 schema = 1
@@ -178,3 +186,171 @@ def test_a_default_in_a_profile_is_never_shared(folder: Path) -> None:
 
     assert first == second
     assert first is not second
+
+
+# --- what is inherited, and what stands above ---
+
+
+BASE = GOOD.replace('model = "a reader"', 'model = "shared"') + (
+    "[health]\nheartbeat_s = 7\n"
+    "[[match.tcp]]\nport = 5\n[[match.tcp]]\nport = 6\n"
+    '[profile.verified]\n"match.tcp[0].port" = "a"\n"protocol.framing" = "b"\n"health" = "c"\n'
+)
+HEIR = '[profile]\nid = "{id}"\ninherits = "shared-base"\n'
+
+
+def test_what_several_models_share_is_no_model(folder: Path) -> None:
+    write(folder, "shared-base", base=BASE)
+    write(folder, "heir", base=HEIR)
+
+    profiles, faults = load_all(folder)
+
+    assert (list(profiles), faults) == (["good", "heir"], [])
+    assert profiles["heir"].health.heartbeat_s == 7
+    with pytest.raises(ProfileUnknown, match="known are good, heir"):
+        load_profile("shared-base", folder)
+
+
+def test_a_key_that_nobody_knows_is_named_with_the_file_that_it_was_inherited_from(
+    folder: Path,
+) -> None:
+    write(folder, "shared-base", base=BASE + "[halth]\nx = 1\n")
+    write(folder, "heir", base=HEIR)
+
+    with pytest.raises(ProfileUnreadable) as unreadable:
+        load_profile("heir", folder)
+
+    assert unreadable.value.facts == {"file": "shared-base.toml", "key": "halth"}
+
+
+def test_a_source_is_not_inherited_for_a_value_that_was_replaced(folder: Path) -> None:
+    write(folder, "shared-base", base=BASE)
+    write(
+        folder,
+        "heir",
+        base=HEIR + '[[match.tcp]]\nport = 9\n[protocol]\nframing = "serial"\n',
+    )
+    write(folder, "same", base=HEIR + '[protocol]\nframing = "tcp"\n')
+
+    heir, same = load_profile("heir", folder), load_profile("same", folder)
+
+    assert heir.profile.verified == {"health": "c"}
+    assert set(same.profile.verified) == {"match.tcp[0].port", "protocol.framing", "health"}
+
+
+def test_a_clash_takes_away_that_profile_only(folder: Path) -> None:
+    vendor = folder / "vendor"
+    vendor.mkdir()
+    write(vendor, "good")
+    write(folder, "other")
+
+    profiles, faults = load_all(folder)
+
+    assert list(profiles) == ["other"]
+    assert ["two files of this name" in str(fault) for fault in faults] == [True]
+
+
+@pytest.fixture(scope="module")
+def authority() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Omnitill")])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=1))
+        .sign(key, SHA256())
+    )
+    return key, certificate.public_bytes(Encoding.PEM)
+
+
+@pytest.fixture
+def above(tmp_path: Path) -> Path:
+    folder = tmp_path / "above"
+    (folder / "vendor").mkdir(parents=True)
+    write(folder / "vendor", "good", "[health]\nheartbeat_s = 9\n")
+    write(folder, "added", base=HEIR.replace("shared-base", "good"))
+    return folder
+
+
+def sign(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    text = signed_text(folder, read_folder(folder))
+    folder.joinpath(SIGNATURE).write_bytes(b64encode(key.sign(text, ec.ECDSA(SHA256()))))
+
+
+@pytest.fixture
+def below(tmp_path: Path) -> Path:
+    folder = tmp_path / "below"
+    folder.mkdir()
+    write(folder, "good")
+    return folder
+
+
+def test_a_signed_overlay_stands_above_the_built_in_files(
+    below: Path, above: Path, authority: tuple[ec.EllipticCurvePrivateKey, bytes]
+) -> None:
+    sign(above, authority[0])
+
+    catalogue = Catalogue(below, overlay=above, certificate_pem=authority[1])
+
+    assert catalogue.faults == []
+    assert catalogue.load("good").health.heartbeat_s == 9
+    assert catalogue.load("added").health.heartbeat_s == 9
+    assert [name for name in catalogue.names if catalogue.is_overlaid(name)] == ["added", "good"]
+
+
+def change(folder: Path) -> None:
+    write(folder, "added", "[health]\nheartbeat_s = 1\n")
+
+
+def add(folder: Path) -> None:
+    write(folder, "planted")
+
+
+def rename(folder: Path) -> None:
+    (folder / "added.toml").rename(folder / "renamed.toml")
+
+
+def unsign(folder: Path) -> None:
+    (folder / SIGNATURE).unlink()
+
+
+def scribble(folder: Path) -> None:
+    (folder / SIGNATURE).write_bytes(b"not base64!")
+
+
+@pytest.mark.parametrize("tamper", [change, add, rename, unsign, scribble])
+def test_an_overlay_that_was_touched_is_not_used_at_all(
+    below: Path,
+    above: Path,
+    authority: tuple[ec.EllipticCurvePrivateKey, bytes],
+    tamper: Callable[[Path], None],
+) -> None:
+    sign(above, authority[0])
+    tamper(above)
+
+    catalogue = Catalogue(below, overlay=above, certificate_pem=authority[1])
+
+    assert [fault.code for fault in catalogue.faults] == ["overlay_untrusted"]
+    assert catalogue.names == ["good"]
+    assert catalogue.load("good").health.heartbeat_s == 60
+
+
+def test_an_overlay_of_somebody_else_is_not_used(
+    below: Path, above: Path, authority: tuple[ec.EllipticCurvePrivateKey, bytes]
+) -> None:
+    sign(above, ec.generate_private_key(ec.SECP256R1()))
+
+    catalogue = Catalogue(below, overlay=above, certificate_pem=authority[1])
+
+    assert catalogue.names == ["good"]
+    assert catalogue.load_all()[1] == catalogue.faults
+    assert len(catalogue.faults) == 1
+
+
+def test_only_who_asks_for_it_gets_an_unsigned_overlay(below: Path, above: Path) -> None:
+    assert Catalogue(below, overlay=above).names == ["added", "good"]

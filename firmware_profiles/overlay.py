@@ -1,0 +1,71 @@
+"""A folder of profiles above the built-in ones, delivered by the control plane and signed with its key.
+
+`overlay.sig` beside the files holds the signature (ECDSA with SHA-256 over P-256, base64) of the list of all of them
+with their hashes. A folder that was changed, or whose signature is not the control plane's, is not used at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+
+from firmware_profiles.errors import OverlayUntrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SIGNATURE: Final = "overlay.sig"
+#: What is signed begins with this, so that the signature means nothing anywhere else.
+_PURPOSE: Final = b"omnitill reader profiles 1\n"
+Files = dict["Path", bytes]
+
+
+def read_folder(folder: Path) -> Files:
+    """Every profile below a folder with its content, in the order of their paths."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*.toml"))}
+
+
+def signed_text(folder: Path, files: Mapping[Path, bytes]) -> bytes:
+    """What the control plane signs: a line with hash and path for each file."""
+    lines = [
+        f"{hashlib.sha256(content).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path, content in sorted(files.items())
+    ]
+    return _PURPOSE + "".join(lines).encode()
+
+
+def read_signed(folder: Path, certificate_pem: bytes) -> Files:
+    """The files of a folder that the holder of this certificate signed. Raises OverlayUntrusted.
+
+    They are read once: what was checked is what is used.
+    """
+    files = read_folder(folder)
+    try:
+        signature = base64.b64decode((folder / SIGNATURE).read_bytes().strip(), validate=True)
+    except FileNotFoundError:
+        raise OverlayUntrusted(str(folder), f"it has no {SIGNATURE}") from None
+    except (OSError, binascii.Error) as error:
+        raise OverlayUntrusted(str(folder), f"{SIGNATURE} cannot be read") from error
+    try:
+        key = load_pem_x509_certificate(certificate_pem).public_key()
+    except ValueError:
+        raise OverlayUntrusted(
+            str(folder), "the certificate to check it with is no certificate"
+        ) from None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise OverlayUntrusted(str(folder), "the certificate to check it with has another key")
+    try:
+        key.verify(signature, signed_text(folder, files), ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        raise OverlayUntrusted(
+            str(folder), "its files are not those that the control plane signed"
+        ) from None
+    return files
