@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
+from msgspec import structs
 
 from agent.config import ConfigUnreadable, ReaderConfig
 from agent.errors import AddressUnreadable
 from agent.payment import PaymentDesk
+from agent.reader_health import ReaderHealth
 from agent.readers.connecting import reader_for
 from agent.readers.reader import ReaderState, ReaderStatus
 from agent.tap import ReaderSlot
@@ -27,13 +31,14 @@ if TYPE_CHECKING:
 
     from agent.clock import Clock
     from agent.journal import Journal, Transaction
+    from agent.reader_health import Told
     from agent.readers.reader import Reader
     from agent.spool import Position, Spool
     from agent.tap import Taps
     from agent.timekeeping import DeviceTime
     from firmware_profiles import ReaderProfile
     from protocols.cloud.events import StreamData
-    from protocols.readers.protocol import Identity
+    from protocols.readers.protocol import Identity, ReaderEvent
 
 log = structlog.get_logger()
 
@@ -41,6 +46,8 @@ FIRST_RESTART_S: Final = 1.0
 LONGEST_RESTART_S: Final = 60.0
 #: A misconfigured reader is looked at again this seldom: a file may have been put in place.
 _MISFIT_AGAIN_S: Final = 60.0
+#: How often a reader of which nothing is heard is looked at.
+_LOOK_EVERY_S: Final = 30.0
 #: A plug that is loose is told once in this time.
 _TOLD_AGAIN_S: Final = 30.0
 
@@ -67,6 +74,8 @@ class _Place:
     is_identified: bool = False
     """Its id comes from what the reader itself said, not from its place."""
     told_at: dict[str, float] = field(default_factory=dict)
+    health: ReaderHealth | None = None
+    losses: int = 0
     was_ready: bool = False
 
 
@@ -122,6 +131,9 @@ class Supervisor:
                 continue
             place.misfit = ""
             stop_watching = reader.watch(lambda _: place.news.set())
+            if place.profile is not None:
+                place.health = health = ReaderHealth(place.profile.health)
+                reader.watch_events(partial(self._examine, place, health))
             place.news.set()
             try:
                 await reader.run()
@@ -166,10 +178,13 @@ class Supervisor:
     async def _mind(self, place: _Place) -> None:
         """Whenever a reader's status changes: who is it, is its id known, and does anybody need to hear of it."""
         while True:
-            await place.news.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await place.news.wait()
             place.news.clear()
             try:
                 await self._look(place)
+                self._look_at_health(place)
             except Exception:
                 log.exception("reader_watch_fault", reader=place.config.name)
 
@@ -213,6 +228,29 @@ class Supervisor:
         elif status.state is ReaderState.DISCONNECTED and place.was_ready:
             place.was_ready = False
             self._tell_plug(place, "reader.disconnected", "warning", status.reason)
+
+    def _examine(self, place: _Place, health: ReaderHealth, event: ReaderEvent) -> None:
+        self._tell_health(place, health.happened(event, self._clock.elapsed()))
+
+    def _look_at_health(self, place: _Place) -> None:
+        if place.health is None or place.slot is None:
+            return
+        reader, now = place.slot.desk.reader, self._clock.elapsed()
+        if reader.counts["lost"] > place.losses:
+            self._tell_health(place, place.health.lost(now))
+        place.losses = reader.counts["lost"]
+        told = place.health.looked_at(
+            now,
+            is_busy=reader.status.state is ReaderState.BUSY,
+            clock=reader.clock_seen,
+            wall=self._time.now().astimezone(),
+        )
+        self._tell_health(place, told)
+
+    def _tell_health(self, place: _Place, told: Sequence[Told]) -> None:
+        for one in told:
+            event = _event(place, f"reader.{one.kind}", one.severity, one.text)
+            self._tell(structs.replace(event, facts=dict(one.facts)))
 
     def _tell_plug(self, place: _Place, kind: str, severity: Severity, text: str) -> None:
         now = self._clock.elapsed()
@@ -328,7 +366,8 @@ def _report(place: _Place) -> ReportedReader:
         terminal_id=identity.terminal_id,
         software_version=identity.software_version,
         since_ts=place.since_ts,
-        health={name: str(count) for name, count in sorted(reader.counts.items())},
+        health={name: str(count) for name, count in sorted(reader.counts.items())}
+        | (place.health.measured if place.health else {}),
     )
 
 

@@ -129,6 +129,7 @@ class Reader:
         self._status = ReaderStatus(ReaderState.DISCONNECTED, "not opened yet")
         self._watchers: list[Callable[[ReaderStatus], None]] = []
         self._late_watchers: list[Callable[[LateResult | Finished], None]] = []
+        self._event_watchers: list[Callable[[ReaderEvent], None]] = []
         self._news = asyncio.Event()
         self._running: _Running | None = None
         self._queued: _Running | None = None
@@ -165,6 +166,11 @@ class Reader:
         """Call `watcher` with results that nobody waits for any more, until the returned function is called."""
         self._late_watchers.append(watcher)
         return lambda: self._late_watchers.remove(watcher)
+
+    def watch_events(self, watcher: Callable[[ReaderEvent], None]) -> Callable[[], None]:
+        """Call `watcher` with everything that the reader says, until the returned function is called."""
+        self._event_watchers.append(watcher)
+        return lambda: self._event_watchers.remove(watcher)
 
     async def until(self, *states: ReaderState) -> ReaderStatus:
         """Wait for one of these states."""
@@ -434,6 +440,8 @@ class Reader:
         for event in events:
             if isinstance(event, QuirkSeen):
                 self.counts[f"quirk:{event.name}"] += 1
+            for watcher in list(self._event_watchers):
+                _tell(watcher, event)
             if isinstance(event, Finished):
                 self._finish(event)
             elif isinstance(event, LateResult):

@@ -241,4 +241,5 @@ async def test_a_loose_plug_is_not_told_at_every_wobble(tmp_path: Path, clock: L
             await settled(box, "ready")
         await asyncio.sleep(0)
 
-        assert await events(box) == ["reader.connected", "reader.disconnected"]
+        told = [kind for kind in await events(box) if kind != "reader.errors"]
+        assert told == ["reader.connected", "reader.disconnected"]
