@@ -365,6 +365,35 @@ class ReaderProfile(_Table, frozen=True):
         )
 
 
+#: What `[capabilities]` may say, with the words that a capability takes besides true and false.
+CAPABILITIES: Final[dict[str, tuple[str, ...]]] = {
+    "abort": (),
+    "authorises": (),
+    "battery": (),
+    "cancel": (),
+    "cart": (),
+    "cloud_commands": (),
+    "customer_input": (),
+    "diagnosis": (),
+    "end_of_day": (),
+    "firmware_update": (),
+    "moto": (),
+    "preauth": (),
+    "purchase": (),
+    "reads": ("chip", "contactless", "swipe", "manual", "barcode"),
+    "recall_last": (),
+    "receipt": ("ecr", "terminal", "none"),
+    "refund": (),
+    "remote_reboot": (),
+    "reversal": (),
+    "save_card": (),
+    "status_probe": (),
+    "tamper_report": (),
+    "temperature": ("newer_firmware",),
+    "tips": (),
+    "totals": (),
+    "voltage": ("newer_firmware",),
+}
 #: What a [protocol] table may hold besides the options of its protocol.
 _CONVERSATION: Final = frozenset(Conversation.__struct_fields__)
 #: Protocols of readers that their maker's cloud drives; the agent has no machine for them.
@@ -453,7 +482,20 @@ def read_profile(document: Mapping[str, Any], file: str) -> ReaderProfile:
     except msgspec.ValidationError as error:
         raise _unreadable(file, str(error)) from error
     _check_expressions(profile, file)
+    _check_capabilities(profile, file)
     return profile
+
+
+def _check_capabilities(profile: ReaderProfile, file: str) -> None:
+    for name, value in profile.capabilities.items():
+        key = f"capabilities.{name}"
+        if name not in CAPABILITIES:
+            raise ProfileUnreadable(file, key, "no such key; check its spelling")
+        words = CAPABILITIES[name]
+        said = [] if isinstance(value, bool) else value if isinstance(value, list) else [value]
+        if unknown := [one for one in said if one not in words]:
+            known = ", ".join(("true", "false", *words))
+            raise ProfileUnreadable(file, key, f"{unknown[0]!r} is none of {known}")
 
 
 def _unreadable(file: str, message: str) -> ProfileUnreadable:

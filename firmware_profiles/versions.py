@@ -59,6 +59,11 @@ def groups(firmware: Firmware, text: str) -> dict[str, str] | None:
     return {name: part for name, part in found.groupdict().items() if part is not None}
 
 
+def group_names(firmware: Firmware) -> tuple[str, ...]:
+    """The groups that the format has."""
+    return tuple(re.compile(firmware.version_format).groupindex)
+
+
 def compare(firmware: Firmware, installed: str, other: str) -> Order:
     """How `installed`, as the reader told it, stands to `other`, a release or a bound."""
     installed, other = tidy(installed), tidy(other)

@@ -172,7 +172,7 @@ def test_a_fact_is_verified_when_it_or_its_table_has_a_source(folder: Path) -> N
 
 
 def test_a_capability_is_what_is_neither_false_nor_none_nor_empty(folder: Path) -> None:
-    can = '[capabilities]\nabort = true\nrefund = false\nreceipt = "none"\nreads = []\nvoltage = "newer"\n'
+    can = '[capabilities]\nabort = true\nrefund = false\nreceipt = "none"\nreads = []\nvoltage = "newer_firmware"\n'
     write(folder, "able", can)
 
     profile = load_profile("able", folder)
