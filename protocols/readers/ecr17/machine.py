@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from protocols.errors import CommandNotPossible, MalformedMessage
 from protocols.money import Money, currency_of_number
+from protocols.readers import emv
 from protocols.readers.ecr17 import codes, messages
 from protocols.readers.ecr17.frames import (
     Application,
@@ -472,7 +473,9 @@ class Ecr17Host:
             events.append(QuirkSeen("stray_refusal"))
         elif self._may_repeat(running):
             running.phase = _Phase.PAUSING
-            self._deadline = now + self._config.pause_s
+            # A question may have come while the terminal was not done with its last answer.
+            patience = 5 if running.request.is_harmless else 1
+            self._deadline = now + self._config.pause_s * patience
         elif not running.request.answers:
             # It prints its receipts by itself then.
             events.append(QuirkSeen("receipts_refused"))
@@ -551,7 +554,9 @@ class Ecr17Host:
             self._conclude(events)
 
     def _torn_off(self, *, complete: bool) -> list[Printed]:
-        lines = messages.printed_lines("".join(self._receipt)) if self._receipt else ()
+        # A number may have been cut in two by its pieces.
+        written = emv.redact_card_numbers("".join(self._receipt))
+        lines = messages.printed_lines(written) if written else ()
         self._receipt.clear()
         while lines and not lines[-1]:
             lines = lines[:-1]

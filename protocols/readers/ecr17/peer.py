@@ -483,7 +483,7 @@ class Ecr17Terminal:
                 None,
             )
             if original is None:
-                is_ok, result, reason = False, "01", "PREAUTORIZZAZIONE ASSENTE"
+                is_ok, result, reason = False, "01", "PREAUTORIZ. ASSENTE"
         store.stan += 1
         number = CARDS[story.card]
         entry = came if came in _CARD_ENTRIES.values() else story.entry
