@@ -28,8 +28,12 @@ def add_command(
     summary: str,
     example: str,
     notes: str = "",
+    add_help: bool = True,
 ) -> argparse.ArgumentParser:
-    """A parser whose help ends with an Example; `example` is one or more lines as they would be typed."""
+    """A parser whose help ends with an Example; `example` is one or more lines as they would be typed.
+
+    `add_help`: False for a command that brings a `--help` of its own.
+    """
     indented = "\n".join(f"  {line}" for line in example.strip().splitlines())
     parser = subparsers.add_parser(
         name,
@@ -37,6 +41,7 @@ def add_command(
         description=summary[0].upper() + summary[1:] + ".",
         epilog=(f"{notes.strip()}\n\n" if notes else "") + f"Example:\n{indented}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=add_help,
     )
     parser.set_defaults(run=run)
     return parser

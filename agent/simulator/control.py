@@ -1,7 +1,8 @@
-"""A small HTTP port on which tests and demonstrations look at a simulated reader and play tricks on it.
+"""A small HTTP port on which people and tests look at a simulated reader and play tricks on it.
 
-`GET /` answers its own books as JSON. `POST /NAME` with a JSON object does something and answers the books.
-Loopback tool for simulators: no authentication, one request a connection.
+`GET /` is a page with buttons, `GET /state` the reader's own books as JSON, `POST /actions/NAME` does something: with
+a JSON object it answers the books, from a form it leads back to the page. Loopback tool for simulators: no
+authentication, one request a connection.
 """
 
 from __future__ import annotations
@@ -9,19 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 from agent.errors import AgentError
+from agent.simulator.control_page import page
 from protocols.errors import ProtocolError
+from protocols.readers import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agent.clock import Clock
     from agent.simulator.reader import SimulatedReader
 
 _LARGEST_BODY: Final = 64 * 1024
 _REQUEST_S: Final = 5.0
+_COLUMNS: Final = (
+    "kind",
+    "state",
+    "receipt",
+    "trace",
+    "amount_minor",
+    "result",
+    "date",
+    "time",
+)
+#: What each kind of transaction does to the reader's sum.
+_SIGNS: Final = {"purchase": 1, "booking": 1, "refund": -1}
 
 
 class TrickRefused(AgentError):
@@ -30,12 +47,52 @@ class TrickRefused(AgentError):
     code = "trick_refused"
 
 
-class Control:
-    """Serves one simulated reader."""
+@dataclass(frozen=True, slots=True)
+class Trick:
+    """Something that happens to a reader from outside, such as a pulled cable. ``says`` is one line of English."""
 
-    def __init__(self, reader: SimulatedReader, clock: Clock) -> None:
+    says: str
+    play: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_form(self) -> bool:
+        kind = self.headers.get("content-type", "")
+        # curl and urllib call everything a form.
+        is_json = self.body.lstrip().startswith(b"{")
+        return kind.startswith("application/x-www-form-urlencoded") and not is_json
+
+
+class Control:
+    """Serves one simulated reader. ``tricks``: what its line can suffer besides a pulled cable."""
+
+    def __init__(
+        self,
+        reader: SimulatedReader,
+        clock: Clock,
+        *,
+        protocol: str,
+        name: str = "",
+        tricks: Mapping[str, Trick] | None = None,
+    ) -> None:
         self._reader = reader
         self._clock = clock
+        self._protocol = protocol
+        self._name = name or protocol
+        self._repertoire = registry.repertoire(protocol)
+        self._tricks = {
+            "unplug": Trick("pull the cable, or carry it out of the radio's range", reader.unplug),
+            "plug": Trick("put the cable back, or bring it near again", reader.plug_in),
+            **(tricks or {}),
+        }
+        self._said = ""
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str, port: int) -> str:
@@ -49,97 +106,114 @@ class Control:
         if self._server is not None:
             self._server.close()
 
-    def books(self) -> dict[str, Any]:
-        """What the reader itself believes: every transaction, and what they come to."""
+    def state(self) -> dict[str, Any]:
+        """What can be done, and what the reader itself believes: every transaction, and what they come to."""
         snapshot = self._reader.machine.snapshot()
         transactions: Any = snapshot.get("transactions", [])  # each protocol keeps its own columns
-        standing = [one for one in transactions if one["state"] == "done"]
-        signs = {"purchase": 1, "booking": 1, "refund": -1}
+        standing = [one for one in transactions if one["state"] == "done" and one["kind"] in _SIGNS]
         return {
+            "name": self._name,
+            "protocol": self._protocol,
             "address": self._reader.socket.address,
             "is_up": self._reader.is_up.is_set(),
+            "said": self._said,
             "terminal_id": snapshot.get("terminal_id"),
-            "count": sum(one["kind"] in signs for one in standing),
-            "sum_minor": sum(signs.get(one["kind"], 0) * one["amount_minor"] for one in standing),
+            "count": len(standing),
+            "sum_minor": sum(_SIGNS[one["kind"]] * one["amount_minor"] for one in standing),
             "transactions": [
-                {
-                    name: one[name]
-                    for name in (
-                        "kind",
-                        "state",
-                        "receipt",
-                        "trace",
-                        "amount_minor",
-                        "result",
-                        "date",
-                        "time",
-                    )
-                }
-                for one in transactions
+                {name: one[name] for name in _COLUMNS if name in one} for one in transactions
             ],
+            "actions": self.actions(),
+            "scripts": dict(self._repertoire.scripts),
+            "faults": dict(self._repertoire.faults),
         }
 
-    # --- tricks --------------------------------------------------------------------------------------------
-
-    def _tricks(self) -> dict[str, Callable[[dict[str, Any]], None]]:
-        reader = self._reader
+    def actions(self) -> dict[str, str]:
+        """Name -> one line of English."""
         return {
-            "unplug": lambda _: reader.unplug(),
-            "plug": lambda _: reader.plug_in(),
-            "stop-key": lambda _: self._machine("press_stop")(self._clock.elapsed()),
-            "restart": lambda _: self._machine("restart")(self._clock.elapsed()),
-            "script": lambda asked: self._machine("queue_script")(str(asked.get("script", ""))),
-            "fault": lambda asked: self._machine("arm")(str(asked.get("fault", ""))),
+            **self._repertoire.controls,
+            **{name: trick.says for name, trick in self._tricks.items()},
         }
 
-    def _machine(self, name: str) -> Callable[..., None]:
-        """Something a person can do at the reader, where the protocol's terminal knows it."""
-        action = getattr(self._reader.machine, name, None)
-        if action is None:
-            raise TrickRefused(f"a reader of this protocol has no {name}")
-        return action  # type: ignore[no-any-return]  # each protocol's terminal has its own
-
-    def _play(self, name: str, asked: dict[str, Any]) -> None:
-        tricks = self._tricks()
-        if name not in tricks:
-            raise TrickRefused(f"there is no trick {name!r}; known are {', '.join(sorted(tricks))}")
-        tricks[name](asked)
+    def play(self, name: str, facts: Mapping[str, str]) -> str:
+        """Do it; says in English what came of it. Raises TrickRefused, or ProtocolError when it does not fit now."""
+        if trick := self._tricks.get(name):
+            trick.play()
+            self._said = trick.says
+        elif name in self._repertoire.controls:
+            machine: Any = self._reader.machine  # `control` is no part of driving one
+            self._said = machine.control(name, self._clock.elapsed(), **facts)
+        else:
+            raise TrickRefused(
+                f"there is no action {name!r}; known are {', '.join(sorted(self.actions()))}"
+            )
         self._reader.poke()
+        return self._said
 
     # --- HTTP ----------------------------------------------------------------------------------------------
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
             async with asyncio.timeout(_REQUEST_S):
-                status, answer = await self._answer(reader)
-                body = json.dumps(answer).encode()
-                writer.write(
-                    f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
-                    f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-                    + body
-                )
+                writer.write(self._answer(await _request(reader)))
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> tuple[str, dict[str, Any]]:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        request, *headers = head.split("\r\n")
-        method, path, *_ = request.split(" ")
-        lengths = [
-            int(value)
-            for name, _, value in (header.partition(":") for header in headers)
-            if name.strip().lower() == "content-length"
-        ]
-        length = lengths[0] if lengths else 0
-        if length > _LARGEST_BODY:
-            return "413 Content Too Large", {"refused": "too long"}
-        body = await reader.readexactly(length)
+    def _answer(self, request: _Request) -> bytes:
+        match request.method, request.path.strip("/").split("/"):
+            case "GET", [""]:
+                language = request.headers.get("accept-language", "")[:2]
+                return _response("200 OK", page(self.state(), language).encode(), "text/html")
+            case "GET", ["state"]:
+                return _json("200 OK", self.state())
+            case "POST", ["actions", name]:
+                return self._act(name, request)
+            case _:
+                return _json("404 Not Found", {"refused": f"there is nothing at {request.path}"})
+
+    def _act(self, name: str, request: _Request) -> bytes:
         try:
-            if method == "POST":
-                asked = json.loads(body or b"{}")
-                self._play(path.strip("/"), asked if isinstance(asked, dict) else {})
-            elif path != "/":
-                raise TrickRefused(f"there is nothing at {path}")  # noqa: TRY301 (answered like the others)
-        except (TrickRefused, ProtocolError, json.JSONDecodeError) as refused:
-            return "400 Bad Request", {"refused": str(refused)}
-        return "200 OK", self.books()
+            if request.is_form:
+                facts = dict(parse_qsl(request.body.decode("utf-8", "replace")))
+            else:
+                asked = json.loads(request.body or b"{}")
+                facts = (
+                    {key: str(value) for key, value in asked.items()}
+                    if isinstance(asked, dict)
+                    else {}
+                )
+            self.play(name, facts)
+        except (TrickRefused, ProtocolError, json.JSONDecodeError, TypeError) as refused:
+            self._said = str(refused)
+            if not request.is_form:
+                return _json("400 Bad Request", {"refused": str(refused)})
+        if request.is_form:
+            return _response("303 See Other", b"", "text/plain", location="/")
+        return _json("200 OK", self.state())
+
+
+async def _request(reader: asyncio.StreamReader) -> _Request:
+    """Raises ValueError for what is no request, or one that is too long."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    line, *rest = head.split("\r\n")
+    method, path, *_ = line.split(" ")
+    headers = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (one.partition(":") for one in rest if one)
+    }
+    length = int(headers.get("content-length", "0"))
+    if not 0 <= length <= _LARGEST_BODY:
+        raise ValueError("too long")
+    return _Request(method, path.partition("?")[0], headers, await reader.readexactly(length))
+
+
+def _json(status: str, answer: Mapping[str, object]) -> bytes:
+    return _response(status, json.dumps(answer).encode(), "application/json")
+
+
+def _response(status: str, body: bytes, kind: str, *, location: str = "") -> bytes:
+    more = f"Location: {location}\r\n" if location else ""
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: {kind}; charset=utf-8\r\n{more}"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode() + body

@@ -1,4 +1,4 @@
-"""How a simulated reader is set up: which amounts tell which story, and what it is made of."""
+"""How a simulated reader is set up, whatever protocol it speaks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from protocols.readers import registry
-from protocols.readers.zvt.scripts import DIGITS as STORIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +29,8 @@ def terminal(
 ) -> TerminalMachine:
     """A terminal machine whose clock shows local time.
 
-    Without `script` the amounts choose (`STORIES`). Raises CommandNotPossible for a protocol, script or fault that
-    there is not.
+    Without `script` the amounts choose (`registry.repertoire`). Raises CommandNotPossible for a protocol, script, fault
+    or fact of its identity that there is not.
     """
     shown = clock.now().astimezone().replace(tzinfo=None)
     settings: dict[str, Any] = {
@@ -45,7 +44,8 @@ def terminal(
     if snapshot is not None:
         settings["snapshot"] = snapshot
     if script is None:
-        settings["by_last_digits"] = {digits: story for digits, (story, _) in STORIES.items()}
+        digits = registry.repertoire(protocol).digits
+        settings["by_last_digits"] = {number: story for number, (story, _) in digits.items()}
     else:
         settings["script"] = script
     return registry.terminal_machine(protocol, framing, settings)

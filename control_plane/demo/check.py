@@ -137,7 +137,7 @@ def _sell_on(
 
 def _sell(api: httpx2.Client, terminal: Terminal, reader_id: str, story: Story, sale: Sale) -> None:
     if story.script:
-        _trick(terminal, "script", script=story.script)
+        _trick(terminal, "script", name=story.script)
     began = time.monotonic()
     session = _start(api, reader_id, story)
     sale.session_id = session["id"]
@@ -237,8 +237,8 @@ def _ledger(api: httpx2.Client, reader_id: str) -> list[Any]:
 
 
 def _books(terminal: Terminal) -> Any:
-    return answer_of(httpx2.get(terminal.control, timeout=_BOOKS_S))
+    return answer_of(httpx2.get(f"{terminal.control}/state", timeout=_BOOKS_S))
 
 
 def _trick(terminal: Terminal, name: str, **facts: str) -> None:
-    answer_of(httpx2.post(f"{terminal.control}/{name}", json=facts, timeout=_BOOKS_S))
+    answer_of(httpx2.post(f"{terminal.control}/actions/{name}", json=facts, timeout=_BOOKS_S))

@@ -7,6 +7,7 @@ It has ``machine.make_host`` (drives a reader), ``peer.make_terminal`` (plays on
 from __future__ import annotations
 
 import pkgutil
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,24 @@ def terminal_machine(name: str, framing: str, settings: Mapping[str, Any]) -> Te
     """The side that plays a reader. ``settings``: see the protocol's ``peer.make_terminal``. Raises as above."""
     machine: TerminalMachine = _part(name, "peer").make_terminal(framing, settings)
     return machine
+
+
+@dataclass(frozen=True, slots=True)
+class Repertoire:
+    """What a protocol's simulated terminal can play. Each name stands with one line of English."""
+
+    scripts: Mapping[str, str]
+    faults: Mapping[str, str]
+    digits: Mapping[int, tuple[str, str]]
+    """The last two digits of an amount, the script they choose, and what that is."""
+    controls: Mapping[str, str]
+    """What somebody at the terminal can do, for its ``control``."""
+
+
+def repertoire(name: str) -> Repertoire:
+    """For simulators. Raises CommandNotPossible as above."""
+    peer = _part(name, "peer")
+    return Repertoire(peer.SCRIPTS, peer.FAULTS, peer.DIGITS, peer.CONTROLS)
 
 
 def describe(name: str, recorded: bytes, *, framing: str) -> dict[str, Any]:

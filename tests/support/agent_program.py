@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,25 +55,39 @@ class Simulation:
 
     def __init__(self, process: subprocess.Popen[str], ready: dict[str, Any]) -> None:
         self.process = process
+        self.ready = ready
         self.address: str = ready["address"]
         self._control: str = ready["control"]
 
     def books(self) -> dict[str, Any]:
         """What the simulated reader itself believes."""
-        return self._ask("", None)
+        return self._ask("state", None)
 
     def play(self, trick: str, **asked: object) -> dict[str, Any]:
         """A trick of its control port."""
-        return self._ask(trick, asked)
+        return self._ask(f"actions/{trick}", asked)
 
     def refuse(self, trick: str, **asked: object) -> str:
         """What it says to a trick that it refuses."""
         try:
-            self._ask(trick, asked)
+            self._ask(f"actions/{trick}", asked)
         except urllib.error.HTTPError as refused:
             with refused:
                 return str(json.load(refused)["refused"])
         raise AssertionError(f"{trick} was not refused")
+
+    def page(self, language: str) -> str:
+        """Its page, for a browser of that language."""
+        request = urllib.request.Request(self._control, headers={"Accept-Language": language})  # noqa: S310 (loopback)
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+            return str(answer.read().decode())
+
+    def press(self, button: str, **fields: str) -> None:
+        """A button of its page, as a browser sends the form."""
+        body = urllib.parse.urlencode(fields).encode()
+        url = f"{self._control}/actions/{button}"
+        with urllib.request.urlopen(url, body, timeout=5) as answer:  # noqa: S310
+            answer.read()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit code."""

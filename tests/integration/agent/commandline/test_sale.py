@@ -104,7 +104,7 @@ def test_a_bad_line_and_a_sloppy_reader_change_nothing(
 
 
 def test_ctrl_c_stops_the_reader_and_waits_for_what_it_says(reader: Simulation) -> None:
-    reader.play("script", script="no_card")
+    reader.play("script", name="no_card")
     process = start_agent(*line_for(reader, "5.00"))
     _until_step(process, "waiting_for_card")
 
@@ -118,7 +118,7 @@ def test_ctrl_c_stops_the_reader_and_waits_for_what_it_says(reader: Simulation) 
 
 def test_ctrl_c_while_evidence_is_looked_for_gives_up_and_says_so() -> None:
     with simulation("--tcp", "127.0.0.1:0", "--pace", "0.02") as reader:
-        reader.play("script", script="slow+drop_after_start")
+        reader.play("script", name="slow+drop_after_start")
         process = start_agent(*line_for(reader, "5.00"))
         _until_step(process, "sent")
         reader.play("unplug")

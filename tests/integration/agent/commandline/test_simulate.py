@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from protocols.readers.registry import names, repertoire
 from protocols.readers.zvt.scripts import ZvtFault
 from tests.support.agent_program import Ended, is_gone, run_agent, simulation, start_agent
+from tests.support.programs import program
 
 SALE = ("sale", "--currency", "EUR", "--profile")
 
@@ -134,10 +136,11 @@ def test_an_unknown_fault_is_answered_with_the_known_ones() -> None:
 
 
 def test_help_names_every_fault_and_story() -> None:
-    process = run_agent_text("simulate", "--help")
+    process = run_agent_text("simulate", "zvt", "--help")
 
     assert [name for name in ZvtFault if name not in process] == []
     assert "…51 declined: not enough money" in process
+    assert "red_key press the red key" in process
     assert "Example:" in process
 
 
@@ -150,9 +153,9 @@ def run_agent_text(*arguments: str) -> str:
 
 def test_tricks_are_played_through_the_control_port(where: tuple[str, str]) -> None:
     with simulation(*where, "--pace", "0") as reader:
-        reader.play("script", script="decline:14")
+        reader.play("script", name="decline:14")
         declined = sell(reader.address, "1.00")
-        reader.play("fault", fault="busy")
+        reader.play("fault", name="busy")
         busy = sell(reader.address, "1.00")
         reader.play("unplug")
         unplugged = sell(reader.address, "1.00", "--patience", "0.5")
@@ -161,8 +164,8 @@ def test_tricks_are_played_through_the_control_port(where: tuple[str, str]) -> N
         books = reader.books()
         refusals = [
             reader.refuse("juggle"),
-            reader.refuse("script", script="romance"),
-            reader.refuse("fault", fault="gremlin"),
+            reader.refuse("script", name="romance"),
+            reader.refuse("fault", name="gremlin"),
         ]
 
     assert [declined.code, busy.code, unplugged.code, paid.code] == [1, 5, 5, 0]
@@ -171,6 +174,57 @@ def test_tricks_are_played_through_the_control_port(where: tuple[str, str]) -> N
     assert "known are" in refusals[0]
     assert "romance" in refusals[1]
     assert "gremlin" in refusals[2]
+
+
+def test_the_page_has_a_button_for_everything_and_does_it() -> None:
+    with simulation("--tcp", "127.0.0.1:0", "--pace", "0", "--name", "Counter <1>") as reader:
+        english, french = reader.page("en"), reader.page("fr-FR,fr;q=0.9")
+        reader.press("unplug")
+        gone = reader.books()
+        reader.press("plug")
+        reader.press("script", name="decline:05")
+        declined = sell(reader.address, "1.00")
+        reader.press("script", name="romance")
+        refused = reader.page("en")
+
+    assert all(f"action='/actions/{name}'" in english for name in gone["actions"])
+    assert "Pull the cable" in english
+    assert "Débrancher le câble" in french
+    assert "<h1>Counter &lt;1&gt;</h1>" in english
+    assert not gone["is_up"]
+    assert declined.code == 1
+    assert "romance" in refused
+
+
+@pytest.mark.parametrize("protocol", [name for name in names() if name != "zvt"])
+def test_every_protocol_tells_what_it_can_play(protocol: str) -> None:
+    plays = repertoire(protocol)
+    process = run_agent_text("simulate", protocol, "--help")
+
+    for known in (plays.scripts, plays.faults, plays.controls):
+        assert [name for name in known if f" {name} " not in process] == []
+
+
+def test_a_reader_on_bluetooth_is_in_the_state_of_its_radio(tmp_path: Path) -> None:
+    program("dbus-daemon")
+    with simulation("--ble", protocol="magtek_mms") as reader:
+        bus = reader.ready["environment"]["DBUS_SYSTEM_BUS_ADDRESS"].partition("=")[2]
+        was_there = Path(bus).exists()
+        reader.play("adapter_off")
+        off = reader.books()["said"]
+        code = reader.stop()
+
+    assert reader.address.startswith("ble://C2:00:5E:00:53:01?service=0cba14b7")
+    assert reader.ready["profile"] == "magtek-dynaflex-ii-go"
+    assert (was_there, off, code) == (True, "switch the adapter off", 0)
+    assert is_gone(Path(bus).parent)
+
+
+def test_a_line_that_no_reader_of_the_protocol_has_is_refused() -> None:
+    ended = run_agent("simulate", "ecr17", "--ble")
+
+    assert ended.code == 2
+    assert "ecr17 is not simulated on Bluetooth" in ended.complaint
 
 
 def test_the_memory_is_never_half_written(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_sale_goes_through_and_the_agent_ends_in_order(box: Box) -> None:
 
 def test_a_running_payment_is_finished_before_the_agent_ends(box: Box) -> None:
     box.start()
-    box.terminal.play("script", script="slow")
+    box.terminal.play("script", name="slow")
     box.pay("ts_0001", 1234)
     eventually(lambda: "sent" in str(box.taken.told(Stream.EVENTS)))
 
@@ -161,7 +161,7 @@ def test_a_running_payment_is_finished_before_the_agent_ends(box: Box) -> None:
 @pytest.mark.parametrize("step", ["accepted", "sent", "waiting_for_card", "authorizing"])
 def test_a_kill_9_at_any_step_charges_once_and_is_told_once(box: Box, step: str) -> None:
     box.start()
-    box.terminal.play("script", script="slow")
+    box.terminal.play("script", name="slow")
     command_id = box.pay("ts_0001", 1234)
     eventually(lambda: f"step='{step}'" in str(box.taken.told(Stream.EVENTS)))
 
