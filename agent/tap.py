@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from agent.sessions import Request, StoredSession
     from agent.spool import Position, Spool
     from agent.timekeeping import DeviceTime
+    from firmware_profiles import ReaderProfile
     from protocols.readers.protocol import PaymentFacts
 
 log = structlog.get_logger()
@@ -104,6 +105,7 @@ class ReaderSlot:
         self.occupied_by = ""
         """What runs, when it takes so long that a payment does not wait for it."""
         self.payment: Payment | None = None
+        self.profile: ReaderProfile | None = None
         self.ksn_remaining_warn = 0
         """Warn when a key of the reader has fewer uses left; from its profile."""
         self.unsettled: str | None = None
@@ -164,6 +166,7 @@ class Taps:
         self._authorizing = Authorizing(journal, spool, clock, ask=authorize)
         self._first_ask_s = first_ask_s
         self._slots: dict[str, ReaderSlot] = {}
+        self._held: dict[str, str] = {}
         self._orphans: defaultdict[str, list[StoredSession]] = defaultdict(list)
         self._group: asyncio.TaskGroup | None = None
         self._is_closing = False
@@ -177,6 +180,18 @@ class Taps:
     def running(self) -> list[Payment]:
         """Payments that are being taken now; those that wait for evidence are not among them."""
         return [slot.payment for slot in self._slots.values() if slot.payment is not None]
+
+    def hold(self, reader_id: str, reason: str) -> None:
+        """Take no payment on this reader until it is let go, wherever it stands. `reason`: what people read."""
+        self._held[reader_id] = reason
+        if slot := self._slots.get(reader_id):
+            slot.occupied_by = reason
+
+    def let_go(self, reader_id: str) -> None:
+        """End what `hold` began."""
+        self._held.pop(reader_id, None)
+        if slot := self._slots.get(reader_id):
+            slot.occupied_by = ""
 
     def close_for_new(self) -> None:
         """Take no new payment from now on; what runs goes on."""
@@ -214,8 +229,14 @@ class Taps:
         if self._slots.get(slot.reader_id) is slot:
             del self._slots[slot.reader_id]
         slot.reader_id = reader_id
+        slot.occupied_by = self._held.get(reader_id, slot.occupied_by)
         self._slots[reader_id] = slot
         self._settle_orphans(slot)
+
+    def forget(self, slot: ReaderSlot) -> None:
+        """Nobody stands at this place any more; what is not settled waits for whoever comes back."""
+        if self._slots.get(slot.reader_id) is slot:
+            del self._slots[slot.reader_id]
 
     def prepare(self, slot: ReaderSlot) -> None:
         """Learn the reader's books soon, so that its next payment starts without asking."""

@@ -22,9 +22,11 @@ from protocols.cloud.commands import (
     CommandBody,
     DesiredConfig,
     DiagnoseReader,
+    FirmwareRelease,
     Grant,
     RebootReader,
     Rejected,
+    ReleaseFile,
     RenewCertificate,
     ReportNow,
     RestartAgent,
@@ -33,6 +35,7 @@ from protocols.cloud.commands import (
     ShowReaderText,
     StartPayment,
     TimeAnswer,
+    UpdateReader,
 )
 from protocols.cloud.configuration import document_hash
 from protocols.cloud.envelope import GENESIS, Envelope
@@ -261,6 +264,31 @@ _COMMANDS: Final[tuple[tuple[str, CommandBody, int], ...]] = (
         "showReaderText",
         ShowReaderText(reader_id=_READER, lines=["Back at 14:00"], seconds=30),
         60_000,
+    ),
+    (
+        "updateReader",
+        UpdateReader(
+            job_id="job_06f3k8m2q7v1x4b9c5d0e6g8h2",
+            reader_id=_READER,
+            release=FirmwareRelease(
+                release_id="frl_06f3k8m2q7v1x4b9c5d0e6g8h2",
+                profile="feig-cvend-plug",
+                component="app",
+                version="GER-APP-v2.0.12",
+                files=[
+                    ReleaseFile(
+                        number=32,
+                        size=1_048_576,
+                        sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                        path="/v1/device/firmware/frl_06f3k8m2q7v1x4b9c5d0e6g8h2/32",
+                    )
+                ],
+                signature="MEUCIQD…",
+                certificate="-----BEGIN CERTIFICATE-----…",
+            ),
+            end_of_day=True,
+        ),
+        3_600_000,
     ),
     ("restartAgent", RestartAgent(), 60_000),
     ("reportNow", ReportNow(), 10_000),

@@ -129,6 +129,59 @@ class ShowReaderText(
     seconds: Annotated[int, Meta(ge=0, le=99)] = 10
 
 
+class ReleaseFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file of a release. ``number``: the reader's own name for it; ``path``: where on the control plane it lies.
+
+    ``GET <path>?offset=N&length=M``, signed as every request of a device, gives that part of it.
+    """
+
+    number: Annotated[int, Meta(ge=0, le=65_535)]
+    size: Annotated[int, Meta(gt=0, le=4_294_967_295)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    path: Annotated[str, Meta(pattern=r"^/v1/device/[A-Za-z0-9_./-]{1,200}$")]
+
+
+class FirmwareRelease(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """New software for readers of one profile, signed by the installation: see ``protocols.cloud.releases``."""
+
+    release_id: Id
+    profile: ShortText
+    component: ShortText = ""
+    version: Annotated[str, Meta(min_length=1, max_length=200)]
+    files: Annotated[list[ReleaseFile], Meta(min_length=1, max_length=16)]
+    signature: Annotated[str, Meta(max_length=200)]
+    """ECDSA over P-256 with SHA-256, DER, base64."""
+    certificate: Annotated[str, Meta(max_length=4096)]
+    """PEM of the key that signed, made by the authority that devices know from their enrolment."""
+
+
+class UpdateReader(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="reader.update",
+    forbid_unknown_fields=True,
+):
+    """Put new software into a reader, or without a release let it fetch what its own host has.
+
+    The command's result says whether the job was taken on; everything else is ``JobProgress`` on the job stream. The
+    same job sent again changes nothing. A transfer is never begun again by itself after the agent was restarted.
+    """
+
+    job_id: Id
+    reader_id: Id
+    release: FirmwareRelease | None = None
+    not_before_ms: Annotated[int, Meta(ge=0)] = 0
+    """Unix milliseconds; payments go on until then. 0: as soon as the reader is free."""
+    not_after_ms: Annotated[int, Meta(ge=0)] = 0
+    """Do not begin the transfer later. 0: begin whenever it becomes possible."""
+    end_of_day: bool = False
+    """Close the reader's day first."""
+    despite_failure: bool = False
+    """Somebody wants it although an update of this reader to this version failed before."""
+
+
 class RestartAgent(
     Struct,
     frozen=True,
@@ -170,6 +223,7 @@ CommandBody = (
     | DiagnoseReader
     | CloseReaderDay
     | ShowReaderText
+    | UpdateReader
     | RestartAgent
     | ReportNow
     | RenewCertificate
