@@ -17,7 +17,7 @@ from protocols.readers import registry
 from protocols.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from firmware_profiles.loading import Catalogue
 
@@ -79,10 +79,11 @@ def unverified(profile: ReaderProfile) -> list[str]:
         *recognised_by(profile),
         *(f"protocol.{line}" for line in lines if getattr(protocol, line) is not None),
         *(["protocol.timeouts_ms"] if protocol.timeouts_ms else []),
-        *(["bootloader"] if profile.bootloader else []),
+        *(["bootloader"] if profile.bootloader and profile.bootloader.usb else []),
     ]
     if profile.firmware is not None and profile.can("firmware_update"):
-        facts += ["firmware.method", "firmware.version_source", "firmware.version_format"]
+        facts += ["firmware.method", "firmware.version_source"]
+        facts += ["firmware.version_format"] if profile.firmware.version_format else []
     return [fact for fact in facts if not _has_source(profile, fact)]
 
 
@@ -197,12 +198,12 @@ def _quirks(profile: ReaderProfile, _: Mapping[str, Any]) -> Iterable[tuple[str,
             )
 
 
-def actions(protocol: str) -> Mapping[str, str]:
-    """The quirk actions that a protocol knows, each with what it does; none for a protocol that there is not."""
+def actions(protocol: str) -> Collection[str]:
+    """The quirk actions that a protocol knows: `QUIRKS` of its machine. None for a protocol that there is not."""
     if protocol not in registry.names():
-        return {}
-    known: Mapping[str, str] = getattr(
-        import_module(f"protocols.readers.{protocol}.machine"), "QUIRKS", {}
+        return ()
+    known: Collection[str] = getattr(
+        import_module(f"protocols.readers.{protocol}.machine"), "QUIRKS", ()
     )
     return known
 
@@ -264,6 +265,8 @@ def _protocol(profile: ReaderProfile, _: Mapping[str, Any]) -> Iterable[tuple[st
             registry.host_machine(name, framing, given)
         except CommandNotPossible as refused:
             yield "protocol", str(refused)
+        except (TypeError, ValueError) as wrong:
+            yield "protocol", f"an option has a value of another kind: {wrong}"
 
 
 def _clashes(profiles: Mapping[str, ReaderProfile]) -> Iterable[Finding]:

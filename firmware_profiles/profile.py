@@ -184,7 +184,7 @@ class Conversation(_Table, frozen=True):
     ble_gatt: BleLine | None = None
     timeouts_ms: dict[str, Positive] = {}
     retries: dict[str, Annotated[int, Meta(ge=0, le=10)]] = {}
-    options: dict[str, int | str | bool] = {}
+    options: dict[str, int | str | bool | list[str]] = {}
 
 
 class Setting(_Table, frozen=True):
