@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     names = names_in(control_plane.commands)
     # Importing one command is quick, importing all is not.
-    wanted = [name for name in names if given[:1] == [name]] or names
+    wanted = [name for name in names if given[:1] == [name.replace("_", "-")]] or names
     for name in wanted:
         import_module(f"control_plane.commands.{name}").register(subparsers)
     return _run(parser.parse_args(given))

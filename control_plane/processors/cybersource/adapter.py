@@ -56,13 +56,14 @@ class CyberSource:
     def __init__(self, access: Access, base: str, *, timeout: httpx2.Timeout | None = None) -> None:
         self._access = access
         self._host = urlsplit(base).netloc
+        # A connection for each call: one that was kept may just have been closed by the other side, and then nobody
+        # could say whether an authorisation, which is never repeated, had arrived.
         self._http = httpx2.Client(
-            base_url=base, timeout=timeout or _TIMEOUT, follow_redirects=False
+            base_url=base,
+            timeout=timeout or _TIMEOUT,
+            follow_redirects=False,
+            limits=httpx2.Limits(max_keepalive_connections=0),
         )
-
-    def close(self) -> None:
-        """Let go of connections."""
-        self._http.close()
 
     def authorize(self, request: AuthorizationRequest) -> Approved | Declined:
         """See ``CardPresentProcessor``."""
