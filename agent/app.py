@@ -16,6 +16,7 @@ from agent import identity as identities
 from agent.cloud import Cloud, Self, Way, new_nonce
 from agent.commands import AgentActions, Commands
 from agent.errors import AgentError
+from agent.firmware.updates import Updates
 from agent.housework import Housework
 from agent.journal import Condition, Journal, JournalDamaged, fact, set_fact
 from agent.logs import tell_of_cards
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from agent.clock import Clock
     from agent.cloud import Granted
     from agent.config import AgentConfig
+    from agent.https_client import HttpsClient
+    from agent.identity import Identity
     from agent.journal import Opening
     from agent.mqtt_link import Received
     from protocols.cloud.commands import AuthorizationAnswer
@@ -54,6 +57,8 @@ EXIT_AGAIN: Final = 75
 #: At the end, what was just written may still be sent.
 _LAST_WORDS_S: Final = 2.0
 _RENEW_AGAIN_S: Final = 3600.0
+#: Longest a piece of a file may take on a slow line.
+_DOWNLOAD_S: Final = 120.0
 #: Renewals of a fleet that was enrolled on one day are spread over this part of a certificate's life.
 _RENEWAL_SPREAD: Final = 0.1
 
@@ -112,6 +117,17 @@ class Agent:
             clock,
             changed=self.cloud.state_changed,
         )
+        self._download_client: tuple[Identity, HttpsClient] | None = None
+        self.updates = Updates(
+            self._journal,
+            self._spool,
+            self.taps,
+            self._time,
+            clock,
+            folder=config.state_path / "firmware",
+            fetch=self._fetch,
+            authorities=self._authorities,
+        )
         self.commands = Commands(
             self._journal,
             self._spool,
@@ -119,7 +135,13 @@ class Agent:
             self.taps,
             self._time,
             clock,
-            AgentActions(report=self.cloud.report_now, restart=self.stop, renew=self._renew),
+            AgentActions(
+                report=self.cloud.report_now,
+                restart=self.stop,
+                update=self.updates.take,
+                transferring=self.updates.transferring,
+                renew=self._renew,
+            ),
         )
 
     def _start_again(self) -> None:
@@ -148,6 +170,7 @@ class Agent:
                     group.create_task(part)
                     for part in (
                         self.taps.run(),
+                        self.updates.run(),
                         self.commands.run(),
                         self.cloud.run(),
                         self.readers.run(),
@@ -181,6 +204,7 @@ class Agent:
             log.error("journal_begun_anew", kind=event.kind, text=event.text)
             await self._spool.record(event)
         await self.taps.recover()
+        await self.updates.recover()
         await self.commands.recover()
 
     async def _adopt_identity(self) -> None:
@@ -206,7 +230,10 @@ class Agent:
         self.taps.close_for_new()
         if isinstance(self._journal.trouble, JournalDamaged):
             return
-        await self._unless_hurried(lambda: not self.taps.running(), self._config.finish_within_s)
+        await self._unless_hurried(
+            lambda: not self.taps.running() and not self.updates.transferring(),
+            self._config.finish_within_s,
+        )
         await self._unless_hurried(
             lambda: not self.cloud.is_open or self._spool.pending == 0, _LAST_WORDS_S
         )
@@ -229,6 +256,25 @@ class Agent:
 
     async def _claim(self, command_id: str, give_up_at: float) -> Granted | None:
         return await self.cloud.claim(command_id, new_nonce(), give_up_at=give_up_at)
+
+    def _authorities(self) -> bytes:
+        return self._identity.ca_file.read_bytes()
+
+    async def _fetch(self, path: str) -> bytes:
+        """One signed GET. Raises ControlPlaneUnreachable, ControlPlaneRefused."""
+        from agent.https_client import HttpsClient  # noqa: PLC0415 (only for downloads)
+
+        identity, member = self._identity, self._identity.membership
+        if self._download_client is None or self._download_client[0] is not identity:
+            client = HttpsClient(
+                member.control_url,
+                self._time,
+                self._clock,
+                ca_pem=member.control_ca,
+                identity=identity,
+            )
+            self._download_client = identity, client
+        return await self._download_client[1].request("GET", path, timeout_s=_DOWNLOAD_S)
 
     def _state(self) -> ReportedState:
         member = self._identity.membership

@@ -13,6 +13,7 @@ from agent import inbox, sessions
 from agent.errors import AgentError, ReaderBusy
 from agent.journal import JournalDamaged, JournalUnwritable
 from agent.tap import Refusal, Status
+from agent.totals import reports_of
 from protocols.cloud.commands import (
     CancelPayment,
     CloseReaderDay,
@@ -26,10 +27,11 @@ from protocols.cloud.commands import (
     ReversePayment,
     ShowReaderText,
     StartPayment,
+    UpdateReader,
     open_command,
 )
 from protocols.cloud.envelope import body_hash
-from protocols.cloud.events import CommandResult, DeviceEvent, ReaderTotals
+from protocols.cloud.events import CommandResult, DeviceEvent
 from protocols.cloud.topics import Stream
 from protocols.errors import MalformedMessage
 from protocols.readers.protocol import (
@@ -86,6 +88,10 @@ class AgentActions:
     report: Callable[[], None]
     restart: Callable[[], None]
     """Begin to end this process; returns at once."""
+    update: Callable[[UpdateReader], Awaitable[Refusal | None]]
+    """Take on new software for a reader, or say why not."""
+    transferring: Callable[[], list[str]]
+    """Readers whose software is on its way at this moment."""
     renew: Callable[[], Awaitable[None]]
     """Raises AgentError when there is no new certificate."""
 
@@ -256,6 +262,9 @@ class Commands:
         match command.body:
             case RebootReader() | DiagnoseReader() | CloseReaderDay() | ShowReaderText() as body:
                 return await self._on_reader(command.id, body, deadline)
+            case UpdateReader() as body:
+                if refusal := await self._actions.update(body):
+                    return _Done(refusal.result(command.id))
             case RestartAgent():
                 return await self._before_restart(command.id, deadline)
             case ReportNow():
@@ -290,11 +299,14 @@ class Commands:
         return _reported(command_id, body, slot, finished)
 
     async def _before_restart(self, command_id: str, deadline: float) -> _Done:
-        """Wait until no payment runs; those that come meanwhile are refused."""
-        while self._taps.running():
+        """Wait until no payment runs and no reader takes software; payments that come meanwhile are refused."""
+        while self._taps.running() or self._actions.transferring():
             if self._clock.elapsed() >= deadline:
-                text = "A payment ran all the time until the command expired."
-                return _Done(Refusal("expired", "payment_running", text).result(command_id))
+                is_update = not self._taps.running()
+                code = "update_running" if is_update else "payment_running"
+                what = "A reader took new software" if is_update else "A payment ran"
+                text = f"{what} all the time until the command expired."
+                return _Done(Refusal("expired", code, text).result(command_id))
             await asyncio.sleep(RESTART_POLL_S)
         self._taps.close_for_new()
         return _Done(CommandResult(command_id=command_id, status="succeeded"))
@@ -355,25 +367,7 @@ def _reported(command_id: str, body: ReaderBody, slot: ReaderSlot, finished: Fin
     totals = finished.totals
     if totals is None or not isinstance(body, CloseReaderDay):
         return _Done(done)
-    currencies = {total.sum.currency for total in totals.per_scheme}
-    if totals.total is not None:
-        currencies.add(totals.total.currency)
-    reports = tuple(
-        ReaderTotals(
-            reader_id=slot.reader_id,
-            closed=True,
-            currency=currency,
-            per_scheme=[
-                (total.scheme, total.count, total.sum.minor)
-                for total in totals.per_scheme
-                if total.sum.currency == currency
-            ],
-            receipt_from=totals.receipt_from,
-            receipt_to=totals.receipt_to,
-        )
-        for currency in sorted(currencies)
-    )
-    return _Done(done, reports)
+    return _Done(done, reports_of(slot.reader_id, totals, closed=True))
 
 
 def _failed(command_id: str, code: str, text: str) -> CommandResult:

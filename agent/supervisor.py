@@ -170,6 +170,7 @@ class Supervisor:
         else:
             place.slot.desk.close()
             place.slot.desk = desk
+        place.slot.profile = place.profile
         place.slot.ksn_remaining_warn = place.profile.health.ksn_remaining_warn or 0
         return reader
 

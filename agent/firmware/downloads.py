@@ -1,4 +1,4 @@
-"""Brings the files of a release here, piece by piece over the signed HTTPS way, and lets only those stay that were signed.
+"""Brings the files of a release here, piece by piece over signed HTTPS; only what was signed may stay.
 
 A file that is half here goes on where it stopped, after any number of starts. Imported only when there is a release.
 """
@@ -28,7 +28,7 @@ from agent.threads import in_thread
 from protocols.cloud.releases import signed_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
     from pathlib import Path
 
     from protocols.cloud.commands import FirmwareRelease, ReleaseFile
@@ -130,9 +130,11 @@ class Downloads:
         path = self.path_of(file)
         return await in_thread(lambda: _hash_of(path) == file.sha256, "firmware-hash")
 
-    def remove(self, release: FirmwareRelease) -> None:
-        """Nobody needs the files any more."""
+    def remove(self, release: FirmwareRelease, needed: Collection[str]) -> None:
+        """Nobody needs the files any more, except those whose SHA-256 is among `needed`."""
         for file in release.files:
+            if file.sha256 in needed:
+                continue
             for path in (self.path_of(file), self._part_of(file)):
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
@@ -153,7 +155,8 @@ class Downloads:
         if room < file.size - here + MARGIN_BYTES:
             raise ReleaseRefused(
                 "disk_full",
-                f"The release needs {file.size - here} bytes and the disk has {room} left. Make room on it, then try again.",
+                f"The release needs {file.size - here} bytes and the disk has {room} left. "
+                "Make room on it, then try again.",
             )
         with part.open("ab") as out:
             while here < file.size:

@@ -21,6 +21,7 @@ from agent.cloud import Granted
 from agent.commands import AgentActions, Commands
 from agent.config import ReaderConfig
 from agent.errors import AgentError
+from agent.firmware.updates import Pauses, Updates
 from agent.journal import Journal, JournalUnwritable
 from agent.journal import Transaction as JournalTransaction
 from agent.mqtt_link import Received
@@ -130,6 +131,22 @@ class Server:
     issuer: Callable[[AuthorizationAsk], Awaitable[AuthorizationAnswer | None]] | None = None
     """What is said to cards of encrypting readers; without it nobody is reached."""
 
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What can be downloaded, by its path."""
+    authority_pem: Callable[[], bytes] = bytes
+    fetched: list[str] = field(default_factory=list)
+    fetch_error: Exception | None = None
+
+    async def fetch(self, path: str) -> bytes:
+        """A piece of a file, as the control plane gives it."""
+        self.fetched.append(path)
+        if self.fetch_error is not None:
+            raise self.fetch_error
+        name, _, query = path.partition("?")
+        wanted = dict(part.split("=") for part in query.split("&"))
+        offset, length = int(wanted["offset"]), int(wanted["length"])
+        return self.files[name][offset : offset + length]
+
     async def authorize(self, ask: AuthorizationAsk) -> AuthorizationAnswer | None:
         self.cards.append(ask)
         return None if self.issuer is None else await self.issuer(ask)
@@ -211,6 +228,17 @@ class Till:
         self.restarts = 0
         self.reports = 0
         self.renewal: AgentError | None = None
+        self.updates = Updates(
+            self.journal,
+            self.spool,
+            self.taps,
+            self.time,
+            clock,
+            folder=folder / "firmware",
+            fetch=server.fetch,
+            authorities=server.authority_pem,
+            pauses=Pauses(look_s=0.02, again_s=0.05, settle_s=0.5),
+        )
         self.commands = Commands(
             self.journal,
             self.spool,
@@ -218,7 +246,13 @@ class Till:
             self.taps,
             self.time,
             clock,
-            AgentActions(report=self._report, restart=self._restart, renew=self._renew),
+            AgentActions(
+                report=self._report,
+                restart=self._restart,
+                update=self.updates.take,
+                transferring=self.updates.transferring,
+                renew=self._renew,
+            ),
         )
         self.readers = Supervisor(
             configs
@@ -381,10 +415,17 @@ async def opened(till: Till) -> AsyncIterator[Till]:
     till.journal.start()
     await till.spool.load()
     await till.taps.recover()
+    await till.updates.recover()
     await till.commands.recover()
     tasks = [
         asyncio.create_task(part)
-        for part in (till.taps.run(), till.commands.run(), till.readers.run(), till.pump.run())
+        for part in (
+            till.taps.run(),
+            till.updates.run(),
+            till.commands.run(),
+            till.readers.run(),
+            till.pump.run(),
+        )
     ]
     till.pump.open()
     await asyncio.sleep(0)
