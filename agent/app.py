@@ -15,6 +15,7 @@ from agent import health
 from agent import identity as identities
 from agent.cloud import Cloud, Self, Way, new_nonce
 from agent.commands import AgentActions, Commands
+from agent.discovery.finder import Discovery
 from agent.errors import AgentError
 from agent.firmware.updates import Updates
 from agent.housework import Housework
@@ -117,6 +118,7 @@ class Agent:
             clock,
             changed=self.cloud.state_changed,
         )
+        self.discovery = Discovery(config.discovery, config.readers, self.readers, clock)
         self._download_client: tuple[Identity, HttpsClient] | None = None
         self.updates = Updates(
             self._journal,
@@ -174,6 +176,7 @@ class Agent:
                         self.commands.run(),
                         self.cloud.run(),
                         self.readers.run(),
+                        self.discovery.run(),
                         self.housework.run(),
                         self._keep_certificate(),
                     )

@@ -66,11 +66,26 @@ class ReaderConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             ) from error
 
 
+class DiscoveryConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[discovery]`: which readers are found without being configured."""
+
+    usb: bool = True
+    ble: bool = False
+    """Off, because a neighbour's reader is heard as well as one's own."""
+    serial: list[str] = []
+    """Profiles whose question may be put to a USB-serial bridge that nobody configured, in this order. Empty: none is
+    asked, because what a question of one protocol does in another is not known."""
+    currency: str = "EUR"
+    forget_after_h: Annotated[float, Meta(gt=0)] = 24.0
+    """A reader that was found and is away for so long is no longer shown."""
+
+
 class AgentConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings with their defaults."""
 
     state_dir: str = str(DEFAULT_STATE_DIR)
     readers: list[ReaderConfig] = []
+    discovery: DiscoveryConfig = DiscoveryConfig()
     cloud: Literal["auto", "mqtt", "https"] = "auto"
     """`auto` goes over HTTPS while MQTT does not get through."""
     https_after_s: Annotated[float, Meta(ge=0, le=3600)] = 20.0
@@ -121,6 +136,10 @@ def _check_readers(config: AgentConfig, source: str) -> None:
         raise ConfigUnreadable(
             f"{source}: two readers are called {doubled[0]}; give each its own name"
         )
+    try:
+        exponent(config.discovery.currency)
+    except MoneyMismatch as error:
+        raise ConfigUnreadable(f"{source}: discovery: {error.reason}") from error
     for reader in config.readers:
         if reader.password and reader.password_file:
             raise ConfigUnreadable(

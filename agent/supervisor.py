@@ -1,4 +1,7 @@
-"""Keeps every configured reader running: one task each, started again after a crash, without harm to the others."""
+"""Keeps every reader running: one task each, started again after a crash, without harm to the others.
+
+Configured readers have their place for good; for those that were found, places come and go (`agent.discovery`).
+"""
 
 from __future__ import annotations
 
@@ -58,9 +61,19 @@ Severity = Literal["info", "warning", "error"]
 _MISFIT: Final = ReaderStatus(ReaderState.FAILING)
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A device that nobody could identify, and what was seen of it and tried."""
+
+    reason: str
+    vendor: str = ""
+    model: str = ""
+    serial_number: str = ""
+
+
 @dataclass(slots=True)
 class _Place:
-    """One configured reader and what is known about who stands there."""
+    """One reader and what is known about who stands there."""
 
     config: ReaderConfig
     reader_id: str = ""
@@ -77,6 +90,11 @@ class _Place:
     health: ReaderHealth | None = None
     losses: int = 0
     was_ready: bool = False
+    stranger: Stranger | None = None
+    """Something is here that no profile describes: it is shown, and never talked to."""
+    remark: str = ""
+    """Why it is away, when more is known than that."""
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class Supervisor:
@@ -104,13 +122,81 @@ class Supervisor:
         self._jitter = jitter
         # One place after the other: who is recognised here decides who may be recognised there.
         self._identifying = asyncio.Lock()
+        self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
+            self._group = group
             for place in self._places:
-                group.create_task(self._keep(place))
-                group.create_task(self._mind(place))
+                self._start(place)
+            await asyncio.Event().wait()
+
+    # --- places that come and go -------------------------------------------------------------------------------
+
+    def add(self, config: ReaderConfig) -> None:
+        """Run a reader that was found; whoever had a place of this name loses it."""
+        self.remove(config.name)
+        self._found(_Place(config))
+
+    def show(self, name: str, address: str, stranger: Stranger) -> None:
+        """Report something that was found and not identified; nothing is sent to it."""
+        known = self._place(name)
+        if known is not None and known.stranger == stranger:
+            return
+        self.remove(name)
+        config = ReaderConfig(name=name, profile="", address=address)
+        self._found(_Place(config, stranger=stranger))
+
+    def remove(self, name: str) -> None:
+        """Forget a place that was found; its reader keeps its id, should it come back."""
+        place = self._place(name)
+        if place is None:
+            return
+        self._places.remove(place)
+        for task in place.tasks:
+            task.cancel()
+        if place.slot is not None:
+            place.slot.desk.close()
+            self._taps.forget(place.slot)
+        self._changed()
+
+    def retry(self, name: str) -> None:
+        """The reader of a place may be back: do not wait before the line is opened."""
+        place = self._place(name)
+        if place is not None and place.slot is not None:
+            place.slot.desk.reader.retry()
+
+    def remark(self, name: str, words: str) -> None:
+        """Say why a reader is away, as long as it is; without words, nothing is known any more."""
+        place = self._place(name)
+        if place is not None and place.remark != words:
+            place.remark = words
+            place.news.set()
+
+    def tell(self, name: str, kind: str, severity: Severity, text: str) -> None:
+        """An event of the reader of a place."""
+        if (place := self._place(name)) is not None:
+            self._tell(_event(place, kind, severity, text))
+
+    def state_of(self, name: str) -> ReaderState | None:
+        """How the reader of a place is; None when there is no such place, or nobody known in it."""
+        place = self._place(name)
+        return place.slot.desk.reader.status.state if place and place.slot else None
+
+    def _place(self, name: str) -> _Place | None:
+        return next((place for place in self._places if place.config.name == name), None)
+
+    def _found(self, place: _Place) -> None:
+        self._places.append(place)
+        place.news.set()
+        self._start(place)
+
+    def _start(self, place: _Place) -> None:
+        if self._group is None:
+            return  # it is started with the others
+        work = [self._mind(place)] if place.stranger else [self._keep(place), self._mind(place)]
+        place.tasks = [self._group.create_task(one) for one in work]
 
     def reported(self) -> list[ReportedReader]:
         """Every reader as it is now."""
@@ -191,8 +277,9 @@ class Supervisor:
 
     async def _look(self, place: _Place) -> None:
         status = place.slot.desk.reader.status if place.slot and not place.misfit else _MISFIT
-        if place.seen != (status.state.value, status.reason, place.misfit):
-            place.seen = (status.state.value, status.reason, place.misfit)
+        reason = _reason(place, status)
+        if place.seen != (status.state.value, reason, place.misfit):
+            place.seen = (status.state.value, reason, place.misfit)
             place.since_ts = rfc3339(self._time.now())
         await self._identify(place, status.identity)
         if place.slot is not None:
@@ -342,6 +429,19 @@ def _is_recognisable(db: sqlite3.Connection, reader_id: str) -> bool:
 
 def _report(place: _Place) -> ReportedReader:
     config = place.config
+    if place.stranger is not None:
+        return ReportedReader(
+            reader_id=place.reader_id,
+            name=config.name,
+            profile="",
+            address=config.address,
+            state="unidentified",
+            reason=place.stranger.reason[:200],
+            vendor=place.stranger.vendor or None,
+            model=place.stranger.model or None,
+            serial_number=place.stranger.serial_number or None,
+            since_ts=place.since_ts,
+        )
     if place.slot is None or place.misfit:
         return ReportedReader(
             reader_id=place.reader_id,
@@ -360,7 +460,7 @@ def _report(place: _Place) -> ReportedReader:
         profile=config.profile,
         address=config.address,
         state=reader.status.state.value,
-        reason=reader.status.reason[:200],
+        reason=_reason(place, reader.status)[:200],
         vendor=place.profile.profile.vendor if place.profile else None,
         model=identity.model,
         serial_number=identity.serial_number,
@@ -370,6 +470,11 @@ def _report(place: _Place) -> ReportedReader:
         health={name: str(count) for name, count in sorted(reader.counts.items())}
         | (place.health.measured if place.health else {}),
     )
+
+
+def _reason(place: _Place, status: ReaderStatus) -> str:
+    is_away = status.state is ReaderState.DISCONNECTED
+    return place.remark if is_away and place.remark else status.reason
 
 
 def _event(place: _Place, kind: str, severity: Severity, text: str) -> DeviceEvent:

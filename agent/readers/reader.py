@@ -254,6 +254,10 @@ class Reader:
         self._wants_reset = reason
         self._news.set()
 
+    def retry(self) -> None:
+        """Whatever was in the way may be gone: do not wait before the line is opened again."""
+        self._news.set()
+
     # --- the loop ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
