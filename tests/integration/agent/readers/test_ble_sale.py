@@ -106,7 +106,8 @@ async def shop(
     program("dbus-daemon")
     async with private_bus() as bus:
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus)
-        made = Shop(*request.param, bus)
+        protocol, profile_id = request.param
+        made = Shop(protocol, profile_id, bus)
         running = [
             asyncio.create_task(made.simulated.run()),
             asyncio.create_task(made.reader.run()),
