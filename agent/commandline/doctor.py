@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLE = """
 omnitill-agent doctor
 omnitill-agent doctor --json
+omnitill-agent doctor --udev-rules > /etc/udev/rules.d/70-omnitill.rules
 """
 NOTES = """
 Examines folder, journal, identity, network, clock and every reader, and changes nothing. May be run beside the agent;
@@ -38,9 +39,16 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--state-dir", metavar="DIR", help="where identity and journal are kept")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--udev-rules",
+        action="store_true",
+        help="only print the udev rules that let the agent's user open USB readers",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.udev_rules:
+        return _print_rules()
     from agent.logs import configure_logs
 
     configure_logs("console", "error")
@@ -75,6 +83,17 @@ def run(arguments: argparse.Namespace) -> int:
         return 1 if bad else 0
 
     return asyncio.run(look())
+
+
+def _print_rules() -> int:
+    from agent.udev_rules import rules
+    from firmware_profiles import load_all
+
+    profiles, faults = load_all()
+    for fault in faults:
+        complain(str(fault))
+    sys.stdout.write(rules(profiles.values()))
+    return 1 if faults else 0
 
 
 _SIGNS = {"good": "  ok", "warning": "look", "bad": " BAD", "skipped": "   –"}
