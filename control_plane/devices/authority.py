@@ -41,6 +41,7 @@ CRL_LIFETIME: Final = timedelta(days=30)
 _BACKDATED: Final = timedelta(days=1)
 _PASSWORD_PURPOSE: Final = "authority key"  # noqa: S105 - names a purpose
 _LARGEST_CSR: Final = 8192
+_SIGNER_NAME: Final = "release-signer"
 
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
@@ -74,6 +75,14 @@ class KeyPair:
     key_pem: str
     serial: str
     not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSignature:
+    """A signature (DER, base64) and the certificate of the key that made it."""
+
+    signature: str
+    certificate_pem: str
 
 
 class Authority:
@@ -134,6 +143,20 @@ class Authority:
             alternatives,
         )
         return _pair(key, certificate)
+
+    def sign_once(self, content: bytes) -> CodeSignature:
+        """Sign something that devices are to install, with a key that is made for it and forgotten.
+
+        Devices know this authority, and the certificate says what its key was for; so there is no key to keep.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(
+            _SIGNER_NAME, key.public_key(), SERVICE_LIFETIME, ExtendedKeyUsageOID.CODE_SIGNING
+        )
+        return CodeSignature(
+            signature=base64.b64encode(key.sign(content, ec.ECDSA(hashes.SHA256()))).decode(),
+            certificate_pem=certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        )
 
     def revocation_list(self, revoked: Iterable[tuple[str, datetime]]) -> str:
         """A signed list of serials that count no more, PEM."""
