@@ -82,7 +82,7 @@ class NotCapturedYet(Conflict):
 class CardRefundTooLarge(RequestRefused):
     """More than is left."""
 
-    code = "refund_too_large"
+    code = "card_refund_too_large"
     message = "Only {remaining} of this sale is left to give back. Enter that or less."
 
     def __init__(self, **facts: object) -> None:
