@@ -321,7 +321,7 @@ class Updates:
             def tell(here: int, total: int) -> None:
                 nonlocal told
                 percent = here * 100 // total
-                if percent >= told + _TOLD_PERCENT:
+                if percent >= min(told + _TOLD_PERCENT, 100) and percent > told:
                     told = percent
                     self._tell(job, "", percent)
 
@@ -469,7 +469,7 @@ class Updates:
             nonlocal told
             if isinstance(event, TransferProgress) and event.total:
                 percent = event.sent * 100 // event.total
-                if percent >= told + _TOLD_PERCENT:
+                if percent >= min(told + _TOLD_PERCENT, 100) and percent > told:
                     told = percent
                     self._tell(job, "", percent)
 
