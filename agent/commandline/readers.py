@@ -113,7 +113,7 @@ async def _examine(
 ) -> dict[str, Any]:  # JSON
     from agent.clock import SystemClock
     from agent.discovery.finder import is_meant
-    from agent.discovery.probing import probe
+    from agent.discovery.probing import ask_in_turn, probe
     from agent.discovery.sighting import loader_of, ranked
 
     loader = loader_of(profiles.values(), one)
@@ -133,21 +133,25 @@ async def _examine(
     wanted = [profile for _, profile in points]
     if is_bridge:
         wanted = [profiles[name] for name in config.discovery.serial if name in profiles]
-    facts["tried"] = []
-    for profile in wanted:
-        answer = await probe(
+    answers = await ask_in_turn(
+        wanted,
+        lambda profile: probe(
             profile, one.address, currency=config.discovery.currency, clock=SystemClock()
-        )
-        if answer.identity is not None:
-            facts["confirmed"] = {
-                "profile": profile.id,
-                "model": answer.identity.model,
-                "serial_number": answer.identity.serial_number,
-                "software_version": answer.identity.software_version,
-                "says": answer.words,
-            }
-            break
-        facts["tried"].append({"profile": profile.id, "says": answer.words})
+        ),
+    )
+    facts["tried"] = [
+        {"profile": answer.profile_id, "says": answer.words}
+        for answer in answers
+        if not answer.is_confirmed
+    ]
+    if answers and (identity := answers[-1].identity) is not None:
+        facts["confirmed"] = {
+            "profile": answers[-1].profile_id,
+            "model": identity.model,
+            "serial_number": identity.serial_number,
+            "software_version": identity.software_version,
+            "says": answers[-1].words,
+        }
     return facts
 
 

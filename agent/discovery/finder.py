@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from agent.config import ReaderConfig
-from agent.discovery.probing import Probed, probe
+from agent.discovery.probing import Probed, ask_in_turn, probe
 from agent.discovery.sighting import Gone, Sighting, loader_of, may_be_reader, ranked
 from agent.errors import AgentError
 from agent.readers.reader import ReaderState
@@ -224,20 +224,20 @@ class Discovery:
         candidates = self._candidates(seen)
         if not candidates and not may_be_reader(self.profiles.values(), seen):
             return
-        tried: list[Probed] = []
-        for profile in candidates if seen.address else []:
-            answer = await self._ask(profile, seen.address)
+        tried = await ask_in_turn(
+            candidates if seen.address else [], lambda profile: self._ask(profile, seen.address)
+        )
+        for answer in tried:
             log.info(
                 "reader_probed",
                 place=seen.place,
-                profile=profile.id,
-                confirmed=answer.identity is not None,
+                profile=answer.profile_id,
+                confirmed=answer.is_confirmed,
                 said=answer.words,
             )
-            if answer.identity is not None:
-                self._bind(one, profile, answer.identity)
-                return
-            tried.append(answer)
+        if tried and tried[-1].identity is not None:
+            self._bind(one, self.profiles[tried[-1].profile_id], tried[-1].identity)
+            return
         if one not in self._found:
             self._found.append(one)
         one.name = one.name or self._free_name("Unknown", seen)

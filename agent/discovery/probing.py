@@ -15,6 +15,8 @@ from agent.readers.reader import ReaderState
 from protocols.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
     from agent.clock import Clock
     from agent.readers.reader import ReaderStatus
     from firmware_profiles import ReaderProfile
@@ -35,6 +37,31 @@ class Probed:
     profile_id: str
     identity: Identity | None
     words: str
+    is_silent: bool = False
+    """It said nothing that the protocol knows; another profile of the same protocol would hear no more."""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """It is what the profile describes."""
+        return self.identity is not None
+
+
+async def ask_in_turn(
+    profiles: Iterable[ReaderProfile], ask: Callable[[ReaderProfile], Awaitable[Probed]]
+) -> list[Probed]:
+    """Ask one profile's question after the other, until one is confirmed: that is the last of the answers then."""
+    answers: list[Probed] = []
+    silent: set[str] = set()
+    for profile in profiles:
+        if profile.protocol.name in silent:
+            continue
+        answer = await ask(profile)
+        answers.append(answer)
+        if answer.is_confirmed:
+            break
+        if answer.is_silent:
+            silent.add(profile.protocol.name)
+    return answers
 
 
 async def probe(profile: ReaderProfile, address: str, *, currency: str, clock: Clock) -> Probed:
@@ -57,10 +84,11 @@ async def probe(profile: ReaderProfile, address: str, *, currency: str, clock: C
         async with asyncio.timeout(patience_s):
             status = await decided
     except TimeoutError:
-        return Probed(profile.id, None, f"no answer within {patience_s:.0f} s")
+        return Probed(profile.id, None, f"no answer within {patience_s:.0f} s", is_silent=True)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     if status.state in _TALKS:
         return Probed(profile.id, status.identity, status.reason)
-    return Probed(profile.id, None, status.reason or status.state.value)
+    is_silent = status.state is not ReaderState.UNIDENTIFIED
+    return Probed(profile.id, None, status.reason or status.state.value, is_silent)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: What udev itself does with a device that was just plugged in may take this long, its serial port included.
 _SETTLES_S: Final = 0.1
 _INTERFACE: Final = 4
+_HUB: Final = 9
 
 
 class UsbUnwatchable(AgentError):
@@ -97,11 +99,11 @@ def _place(device: Any) -> str:
 def _sighting(context: Any, device: Any, bridges: Collection[tuple[int, int]]) -> Sighting | None:
     """None for hubs, and for a device that is gone again."""
     facts = device.attributes
-    with contextlib.suppress(KeyError, ValueError):
-        vid, pid = facts.asint("idVendor", 16), facts.asint("idProduct", 16)
-        if facts.asint("bDeviceClass", 16) == 9:
+    with contextlib.suppress(OSError, TypeError, ValueError):
+        vid, pid = int(facts.get("idVendor"), 16), int(facts.get("idProduct"), 16)
+        if int(facts.get("bDeviceClass"), 16) == _HUB:
             return None
-        bus = facts.asint("busnum")
+        bus = int(facts.get("busnum"))
         serial = _text(facts, "serial")
         is_bridge = (vid, pid) in bridges
         port = next(
@@ -113,7 +115,7 @@ def _sighting(context: Any, device: Any, bridges: Collection[tuple[int, int]]) -
             manufacturer=_text(facts, "manufacturer"),
             product=_text(facts, "product"),
             serial=serial,
-            interface_classes=_interface_classes(facts.get("descriptors") or b""),
+            interface_classes=_interface_classes(Path(device.sys_path, "descriptors").read_bytes()),
             is_serial_bridge=is_bridge,
         )
         address = f"usb://{vid:04x}:{pid:04x}"

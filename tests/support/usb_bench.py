@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from agent.simulator.reader import SimulatedReader
 from agent.simulator.sockets import Line, SocketUnavailable
 from agent.simulator.usb_bus import UsbBus, UsbDevice, UsbSocket
+from protocols.readers.registry import terminal_machine
+from tests.support.agent_program import PROGRAM
 from tests.support.programs import NOT_HERE, program
 from tests.support.waiting import eventually_async
 
@@ -70,6 +73,50 @@ class Puppet:
 
     def saw(self, event: str) -> list[dict[str, Any]]:
         return [told for told in self.socket.seen if told["event"] == event]
+
+
+@contextlib.asynccontextmanager
+async def plugged_in(
+    bus: UsbBus, protocol: str, device: UsbDevice, key: str = "reader", **settings: object
+) -> AsyncIterator[SimulatedReader]:
+    """A simulated reader of a protocol on the bus."""
+    machine = terminal_machine(protocol, "usb_hid", settings)
+    reader = SimulatedReader(machine, UsbSocket(bus, key, device))
+    running = asyncio.create_task(reader.run())
+    await asyncio.wait_for(reader.is_up.wait(), 10)
+    try:
+        yield reader
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def run_agent_on(
+    bus: UsbBus, *arguments: str, within_s: float = 30
+) -> tuple[int, list[dict[str, Any]], str]:
+    """Run `omnitill-agent` under the bus to its end: exit code, JSON lines, complaints."""
+    process = await start_agent_on(bus, *arguments)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), within_s)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    code = process.returncode
+    assert code is not None
+    return code, [json.loads(line) for line in out.splitlines()], err.decode()
+
+
+async def start_agent_on(bus: UsbBus, *arguments: str) -> asyncio.subprocess.Process:
+    """Start `omnitill-agent` under the bus, with pipes; the caller ends it."""
+    return await asyncio.create_subprocess_exec(
+        str(PROGRAM),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **bus.environment},
+    )
 
 
 class Host:
