@@ -473,8 +473,7 @@ class BleSocket:
 
     @property
     def address(self) -> str:
-        options = "&".join(f"{name}={uuid}" for name, uuid in self._gatt.items())
-        return f"ble://{self._mac}?{options}"
+        return f"ble://{self._mac}"
 
     async def plug_in(self, on_line: Callable[[Line], None]) -> None:
         if not self._bluez.is_running:

@@ -54,12 +54,10 @@ class Shop:
             write=gatt.write,
             notify=gatt.notify,
         )
-        self.machine: TerminalMachine = terminal(
-            protocol, "ble_gatt", SystemClock(), script="approve", pace=0.02
-        )
+        self.machine: TerminalMachine = terminal(protocol, "ble_gatt", SystemClock(), pace=0.02)
         self.simulated = SimulatedReader(self.machine, self.socket)
         self.reader: Reader = reader_for(
-            profile, f"{self.socket.address}&settle_ms=0&connect_timeout_s=3", currency="EUR"
+            profile, f"{self.socket.address}?settle_ms=0&connect_timeout_s=3", currency="EUR"
         )
         self.events: list[ReaderEvent] = []
 
@@ -96,7 +94,7 @@ class Shop:
             return await self.reader.execute(Purchase(Money(12_00, "EUR")), on_event)
 
 
-READERS = [("magtek_mms", "magtek-dynaflex-ii-go")]
+READERS = [("magtek_mms", "magtek-dynaflex-ii-go"), ("idtech_neo", "idtech-vp3300")]
 
 
 @pytest.fixture(params=READERS, ids=[name for name, _ in READERS])
