@@ -252,7 +252,7 @@ class ConcertTerminal:
             )
         if action in _WITH_CARD or action == "red_key":
             if self._stage is not _Stage.PAYING:
-                return "nobody is asked for a card now"
+                raise CommandNotPossible("nobody is asked for a card now")
             self._paid(action)
         elif action == "decline_next":
             self.queue_script("decline")

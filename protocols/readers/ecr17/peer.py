@@ -319,7 +319,7 @@ class Ecr17Terminal:
             )
         if action in _CARD_ENTRIES or action == "red_key":
             if not isinstance(self._waiting, _AwaitCard):
-                return "nobody is asked for a card now"
+                raise CommandNotPossible("nobody is asked for a card now")
             self._run(_CARD_ENTRIES.get(action, action))
         elif action in {"wrong_pin", "decline_next"}:
             self.queue_script("wrong_pin" if action == "wrong_pin" else "decline")
