@@ -171,8 +171,7 @@ class Discovery:
         return None
 
     def _come_back(self, known: _Found, seen: Sighting) -> None:
-        # A radio tells nobody when it leaves: it counts as away, unless its reader says otherwise when it matters.
-        known.away_since = self.clock.elapsed() if isinstance(seen.seen, BleSeen) else None
+        known.away_since = self._away_from_now(seen)
         known.loader, known.is_stuck = None, False
         has_moved = known.sighting.address != seen.address
         known.sighting = seen
@@ -180,6 +179,15 @@ class Discovery:
         if has_moved and known.profile is not None:
             self.places.add(self._place(known.name, known.profile, seen))
         self.places.retry(known.name)
+
+    def _away_from_now(self, seen: Sighting) -> float | None:
+        """A radio tells nobody when it leaves: it counts as away, unless its reader is connected when that matters."""
+        return self.clock.elapsed() if isinstance(seen.seen, BleSeen) else None
+
+    def _left(self, one: _Found) -> bool:
+        if isinstance(one.sighting.seen, BleSeen):
+            return self.places.state_of(one.name) in (None, ReaderState.DISCONNECTED)
+        return one.away_since is not None
 
     def _leave(self, place: str) -> None:
         now = self.clock.elapsed()
@@ -272,13 +280,13 @@ class Discovery:
         serial = identity.serial_number or ""
         key = (profile.profile.vendor, serial)
         before = [
-            other for other in self._found if serial and other.key == key and other.away_since
+            other for other in self._found if serial and other.key == key and self._left(other)
         ]
         for other in before:
             self._forget(other)
         base = f"{profile.profile.model} {serial or seen.place}"
         name = before[0].name if before else self._free_name(base, seen, is_exact=True)
-        self._found.append(_Found(seen, name, profile, key))
+        self._found.append(_Found(seen, name, profile, key, self._away_from_now(seen)))
         log.info("reader_found", reader=name, profile=profile.id, address=seen.address)
         self.places.add(self._place(name, profile, seen))
 
