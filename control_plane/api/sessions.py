@@ -19,6 +19,7 @@ from control_plane.http.pagination import Page, PageOf
 from control_plane.http.security import requires
 from control_plane.parts import Parts
 from control_plane.payments import queries, sessions
+from control_plane.payments.by_hand import settle_by_hand
 from control_plane.payments.errors import CurrencyRefused
 from control_plane.payments.lifecycle import SessionKind, StepKind
 from control_plane.payments.models import SESSIONS
@@ -202,6 +203,7 @@ SessionId = Annotated[str, Path(max_length=64, examples=["ts_06f3k8m2q7v1x4b9c5d
 Creator = Annotated[Caller, requires(Permission.PAYMENT_SESSION_CREATE)]
 Viewer = Annotated[Caller, requires(Permission.PAYMENT_SESSION_VIEW)]
 Canceller = Annotated[Caller, requires(Permission.PAYMENT_SESSION_CANCEL)]
+Settler = Annotated[Caller, requires(Permission.PAYMENT_REFUND_APPROVE)]
 Refunder = Annotated[Caller, requires(Permission.PAYMENT_REFUND_CREATE)]
 
 
@@ -265,6 +267,30 @@ def cancel_session(
     """
     with parts.database.connection() as db:
         return _out(sessions.cancel_session(db, caller, session_id))
+
+
+class SettleIn(BaseModel):
+    """How a payment ended that no reader can tell any more."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"charged": True, "note": "Receipt 0017, 12:05"}]},
+    )
+
+    charged: bool
+    note: Annotated[str, Field(max_length=300, description="What was looked at.")]
+
+
+@router.post("/sessions/{session_id}/settle")
+def settle_session(
+    session_id: SessionId, wish: SettleIn, caller: Settler, parts: App, _: WriterSlot
+) -> PaymentSessionOut:
+    """Say how a payment ended whose outcome is `unknown`, as the reader's own receipts show it.
+
+    409 `session_not_unknown` while the reader may still tell by itself, `session_decided` when it is over.
+    """
+    with parts.database.connection() as db:
+        return _out(settle_by_hand(db, caller, session_id, charged=wish.charged, note=wish.note))
 
 
 @router.post("/sessions/{session_id}/reversal", status_code=201, response_model=PaymentSessionOut)

@@ -27,6 +27,16 @@ class AuditTag(StrEnum):
         """The tag that is written so; None for one that was retired."""
         return next((tag for tag in cls if tag.value == text), None)
 
+    SESSION_SETTLE = (
+        "payment:session:settle",
+        "{actor} said how the payment {object} ended.",
+        "{actor} a indiqué comment le paiement {object} s’est terminé.",
+    )
+    CLOSING_SCHEDULE = (
+        "reader:closing:schedule",
+        "{actor} changed when the readers of {object} close their day.",
+        "{actor} a changé l’heure de clôture des lecteurs de {object}.",
+    )
     MERCHANT_CREATE = (
         "account:merchant:create",
         "{actor} created the organisation {object}.",
@@ -201,6 +211,11 @@ class AuditTag(StrEnum):
         "reader:details:update",
         "{actor} changed the reader {object}.",
         "{actor} a modifié le lecteur {object}.",
+    )
+    READER_CONFIGURE = (
+        "reader:settings:change",
+        "{actor} changed the settings of the reader {object}.",
+        "{actor} a modifié les réglages du lecteur {object}.",
     )
     TRANSACTION_EXPORT = (
         "transaction:list:export",

@@ -5,6 +5,20 @@ from __future__ import annotations
 from control_plane.errors import Conflict, RequestRefused
 
 
+class NoteMissing(RequestRefused):
+    """Somebody settles a payment without saying why."""
+
+    code = "note_missing"
+    message = "Write what you looked at, such as the number of the reader’s receipt; at least five characters."
+
+
+class NotUnknown(Conflict):
+    """Only a payment of which nobody knows how it ended can be settled by a person."""
+
+    code = "session_not_unknown"
+    message = "The payment {session_id} is {state}; the reader itself will say how it ends."
+
+
 class ReaderBusy(Conflict):
     """Another session has the reader."""
 

@@ -209,6 +209,7 @@ EVIDENCE: Final[dict[str, str]] = {
     "totals": N_("The answer was lost; the reader's totals showed what had happened."),
     "reader_status": N_("The answer was lost; the reader's status showed what had happened."),
     "not_begun": N_("The reader never began, so no card can have been charged."),
+    "person": N_("Somebody looked at the reader's receipts and said so."),
     "server": N_("No box had taken the sale yet, so it can never run."),
 }
 

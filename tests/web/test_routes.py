@@ -36,6 +36,7 @@ PAGES = {
     "/team/add": {Role.MANAGER, Role.OWNER},
     "/transactions/open": {Role.CASHIER, Role.MANAGER, Role.ACCOUNTANT, Role.OWNER},
     "/approvals": {Role.MANAGER, Role.OWNER},
+    "/end-of-day": {Role.MANAGER, Role.ACCOUNTANT, Role.OWNER},
     "/disputes": {Role.MANAGER, Role.ACCOUNTANT, Role.OWNER},
     "/settings": {Role.MANAGER, Role.OWNER},
     "/keys": {Role.IT, Role.OWNER},
@@ -71,7 +72,7 @@ def test_what_a_role_may_not_see_is_not_in_its_navigation(
     shop: ActedShop, make: Factory, role: Role
 ) -> None:
     text = make.client_as(shop.merchant_id, role).get("/").text
-    offered = set(re.findall(r'<a href="(/[a-z]*)"[^>]* data-shortcut="g-', text))
+    offered = set(re.findall(r'<a href="(/[a-z-]*)"[^>]* data-shortcut="g-', text))
 
     allowed = {path.partition("?")[0] for path, roles in PAGES.items() if role in roles}
     assert offered == allowed & {
@@ -84,6 +85,7 @@ def test_what_a_role_may_not_see_is_not_in_its_navigation(
         "/team",
         "/activity",
         "/approvals",
+        "/end-of-day",
         "/disputes",
         "/settings",
         "/keys",

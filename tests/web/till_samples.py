@@ -8,9 +8,11 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+from control_plane.end_of_day.closings import Schedule
 from control_plane.till.item_files import Imported
 from control_plane.till.values import Colour, TaxMode, TaxRate, TillItem
 from control_plane.web import pay_words, refund_words, till_words, words
+from control_plane.web.closing_words import WHY, ClosingRow, DifferenceRow
 from control_plane.web.pages.approvals import Waiting
 from control_plane.web.pages.settings_fields import FieldRow
 from control_plane.web.pages.settings_presets import PresetRow
@@ -26,6 +28,20 @@ from control_plane.web.sale_views import (
 from control_plane.web.views import Choice, Page
 from tests.web.samples import MOMENTS, NOW, RECEIPT, SALES, Sample, eur
 
+CLOSINGS = [
+    ClosingRow("Counter 1", "Lyon", NOW, eur(812_40), 31, eur(812_40), 31, True, []),
+    ClosingRow(
+        "Counter 2",
+        "Lyon",
+        NOW,
+        eur(120_00),
+        4,
+        eur(132_40),
+        5,
+        False,
+        [DifferenceRow(WHY["outside"], eur(-12_40), -1, "/transactions/tx_1", 18)],
+    ),
+]
 VAT = TaxRate("tax_1", "TVA 20", Decimal(20), TaxMode.INCLUSIVE)
 LOW = TaxRate("tax_2", "TVA 5,5", Decimal("5.5"), TaxMode.INCLUSIVE)
 CHANNELS = {one.value: text for one, text in till_words.CHANNELS.items()}
@@ -423,6 +439,30 @@ TILL_SAMPLES: dict[str, Sample] = {
         "approvals.html",
         "/approvals",
         {"waiting": [], "notice": "This refund was approved already.", "decided": None},
+    ),
+    "end-of-day": Sample(
+        "end_of_day.html",
+        "/end-of-day",
+        {
+            "closings": CLOSINGS,
+            "every": True,
+            "schedules": [Schedule("loc_1", "Lyon", "Europe/Paris", "03:30")],
+            "saved": "loc_1",
+            "problems": {},
+            "page": Page(),
+        },
+    ),
+    "end-of-day-none": Sample(
+        "end_of_day.html",
+        "/end-of-day",
+        {
+            "closings": [],
+            "every": False,
+            "schedules": [Schedule("loc_1", "Lyon", "Europe/Paris", "")],
+            "saved": "",
+            "problems": {"loc_1": "9 is no time of day."},
+            "page": Page(),
+        },
     ),
     "disputes": Sample(
         "disputes.html", "/disputes", {"disputes": DISPUTES, "every": True, "page": Page()}

@@ -6,9 +6,9 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.responses import RedirectResponse, Response
 
@@ -22,6 +22,7 @@ from control_plane.http.idempotency import KeyReused, Once
 from control_plane.http.security import requires
 from control_plane.parts import Parts
 from control_plane.payments import queries, sessions
+from control_plane.payments.by_hand import settle_by_hand
 from control_plane.payments.errors import AmountRefused, AnswerLost, ReaderBusy, SessionDecided
 from control_plane.payments.timeline import session_topic, sessions_topic
 from control_plane.transactions import queries as ledger
@@ -49,6 +50,7 @@ _UNDER_WAY: Final = (PaymentState.IN_PROGRESS, PaymentState.REQUIRES_ACTION, Pay
 
 Taking = Annotated[Caller, requires(Permission.PAYMENT_SESSION_CREATE)]
 Watching = Annotated[Caller, requires(Permission.PAYMENT_SESSION_VIEW)]
+Settling = Annotated[Caller, requires(Permission.PAYMENT_REFUND_APPROVE)]
 Stopping = Annotated[Caller, requires(Permission.PAYMENT_SESSION_CANCEL)]
 
 
@@ -178,6 +180,24 @@ def cancel(request: Request, caller: Stopping, db: Db, session_id: str) -> Respo
     site = site_of(request)
     visit = site.visit(db, request, caller)
     return site.page(visit, "pos/_session.html", session=_panel(db, visit, session_id))
+
+
+@router.post("/pos/{session_id}/settle")
+def settle(
+    caller: Settling,
+    db: Db,
+    session_id: str,
+    charged: Annotated[Literal["yes", "no"], Form()],
+    note: Annotated[str, Form(max_length=300)] = "",
+) -> Response:
+    """Somebody looked at the reader's receipts and says how a payment ended that nobody knows."""
+    try:
+        with db.begin_nested():
+            settle_by_hand(db, caller, session_id, charged=charged == "yes", note=note)
+    except SessionDecided:
+        # The reader was quicker; its page says how it ended.
+        pass
+    return RedirectResponse(f"/pos/{session_id}", 303)
 
 
 @router.get("/pos/{session_id}/again")

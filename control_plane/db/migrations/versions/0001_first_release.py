@@ -70,6 +70,21 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "closing_run",
+        sa.Column("reader_id", sa.String(length=64), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("command_id", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("reader_id", "day", name=op.f("pk_closing_run")),
+    )
+    with op.batch_alter_table("closing_run", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_closing_run_merchant_id"), ["merchant_id"], unique=False
+        )
+
+    op.create_table(
         "day_closing",
         sa.Column("device_id", sa.String(length=64), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
@@ -326,6 +341,42 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_quarantine_merchant_id"), ["merchant_id"], unique=False
         )
+
+    op.create_table(
+        "reader_day",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("reader_id", sa.String(length=64), nullable=False),
+        sa.Column("event_id", sa.BigInteger(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("reader_count", sa.Integer(), nullable=False),
+        sa.Column("reader_minor", sa.BigInteger(), nullable=False),
+        sa.Column("ledger_count", sa.Integer(), nullable=False),
+        sa.Column("ledger_minor", sa.BigInteger(), nullable=False),
+        sa.Column("receipt_from", sa.BigInteger(), nullable=True),
+        sa.Column("receipt_to", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "per_scheme", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "differences", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("status", sa.String(length=40), nullable=False),
+        sa.Column("compared_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reader_day")),
+        sa.UniqueConstraint("event_id", name=op.f("uq_reader_day_event_id")),
+    )
+    with op.batch_alter_table("reader_day", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_reader_day_location_id"), ["location_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_reader_day_merchant_id"), ["merchant_id"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_reader_day_reader_id"), ["reader_id"], unique=False)
 
     op.create_table(
         "session_step",
@@ -779,6 +830,43 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "firmware_release",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("profile", sa.String(length=100), nullable=False),
+        sa.Column("component", sa.String(length=60), nullable=False),
+        sa.Column("version", sa.String(length=200), nullable=False),
+        sa.Column("channel", sa.String(length=40), nullable=False),
+        sa.Column("min_current", sa.String(length=200), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("is_vendor_signed", sa.Boolean(), nullable=False),
+        sa.Column("notes", sa.String(length=2000), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("signature", sa.String(length=200), nullable=False),
+        sa.Column("certificate", sa.Text(), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_firmware_release_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_firmware_release")),
+        sa.UniqueConstraint(
+            "merchant_id",
+            "profile",
+            "component",
+            "version",
+            "number",
+            name=op.f("uq_firmware_release_merchant_id_profile_component_version_number"),
+        ),
+    )
+    with op.batch_alter_table("firmware_release", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_firmware_release_merchant_id"), ["merchant_id"], unique=False
+        )
+
+    op.create_table(
         "history_import",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -1148,6 +1236,22 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_user_session_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "closing_schedule",
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("at", sa.String(length=5), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["location.id"], name=op.f("fk_closing_schedule_location_id_location")
+        ),
+        sa.PrimaryKeyConstraint("location_id", name=op.f("pk_closing_schedule")),
+    )
+    with op.batch_alter_table("closing_schedule", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_closing_schedule_merchant_id"), ["merchant_id"], unique=False
+        )
+
+    op.create_table(
         "cloud_reader",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -1280,6 +1384,58 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             batch_op.f("ix_enrollment_code_merchant_id"), ["merchant_id"], unique=False
+        )
+
+    op.create_table(
+        "firmware_update",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("device_id", sa.String(length=64), nullable=False),
+        sa.Column("reader_id", sa.String(length=64), nullable=False),
+        sa.Column("release_id", sa.String(length=40), nullable=True),
+        sa.Column("command_id", sa.String(length=40), nullable=False),
+        sa.Column("version", sa.String(length=200), nullable=False),
+        sa.Column("version_before", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("percent", sa.Integer(), nullable=True),
+        sa.Column("text", sa.String(length=2000), nullable=False),
+        sa.Column("ordered_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_firmware_update_merchant_id_merchant")
+        ),
+        sa.ForeignKeyConstraint(
+            ["release_id"],
+            ["firmware_release.id"],
+            name=op.f("fk_firmware_update_release_id_firmware_release"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_firmware_update")),
+    )
+    with op.batch_alter_table("firmware_update", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_firmware_update_device_id"), ["device_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_firmware_update_location_id"), ["location_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_firmware_update_merchant_id"), ["merchant_id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_firmware_update_reader", ["reader_id", "created_at"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_firmware_update_release_id"), ["release_id"], unique=False
+        )
+        batch_op.create_index(
+            "uq_firmware_update_open",
+            ["reader_id"],
+            unique=True,
+            postgresql_where=sa.text("finished_at IS NULL"),
+            sqlite_where=sa.text("finished_at IS NULL"),
         )
 
     op.create_table(
@@ -1774,6 +1930,31 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_refund_payment_id"), ["payment_id"], unique=False)
 
     op.create_table(
+        "reader_settings",
+        sa.Column("reader_id", sa.String(length=64), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column(
+            "chosen", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "secrets", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.String(length=200), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_reader_settings_merchant_id_merchant")
+        ),
+        sa.ForeignKeyConstraint(
+            ["reader_id"], ["reader.id"], name=op.f("fk_reader_settings_reader_id_reader")
+        ),
+        sa.PrimaryKeyConstraint("reader_id", name=op.f("pk_reader_settings")),
+    )
+    with op.batch_alter_table("reader_settings", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_reader_settings_merchant_id"), ["merchant_id"], unique=False
+        )
+
+    op.create_table(
         "reader_task",
         sa.Column("attempt_id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -1838,6 +2019,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_reader_task_cloud_reader_id"))
 
     op.drop_table("reader_task")
+    with op.batch_alter_table("reader_settings", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_reader_settings_merchant_id"))
+
+    op.drop_table("reader_settings")
     with op.batch_alter_table("refund", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_refund_payment_id"))
         batch_op.drop_index("ix_refund_merchant_id")
@@ -1929,6 +2114,19 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_payment_card_fingerprint"))
 
     op.drop_table("payment")
+    with op.batch_alter_table("firmware_update", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_firmware_update_open",
+            postgresql_where=sa.text("finished_at IS NULL"),
+            sqlite_where=sa.text("finished_at IS NULL"),
+        )
+        batch_op.drop_index(batch_op.f("ix_firmware_update_release_id"))
+        batch_op.drop_index("ix_firmware_update_reader")
+        batch_op.drop_index(batch_op.f("ix_firmware_update_merchant_id"))
+        batch_op.drop_index(batch_op.f("ix_firmware_update_location_id"))
+        batch_op.drop_index(batch_op.f("ix_firmware_update_device_id"))
+
+    op.drop_table("firmware_update")
     with op.batch_alter_table("enrollment_code", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_enrollment_code_merchant_id"))
         batch_op.drop_index(batch_op.f("ix_enrollment_code_location_id"))
@@ -1948,6 +2146,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_cloud_reader_location_id"))
 
     op.drop_table("cloud_reader")
+    with op.batch_alter_table("closing_schedule", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_closing_schedule_merchant_id"))
+
+    op.drop_table("closing_schedule")
     with op.batch_alter_table("user_session", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_user_session_user_id"))
         batch_op.drop_index(batch_op.f("ix_user_session_merchant_id"))
@@ -2010,6 +2212,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_history_import_merchant_id")
 
     op.drop_table("history_import")
+    with op.batch_alter_table("firmware_release", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_firmware_release_merchant_id"))
+
+    op.drop_table("firmware_release")
     with op.batch_alter_table("customer", schema=None) as batch_op:
         batch_op.drop_index("ix_customer_merchant_used")
         batch_op.drop_index("ix_customer_merchant_email")
@@ -2085,6 +2291,12 @@ def downgrade() -> None:
         batch_op.drop_index("ix_session_step_session_id")
 
     op.drop_table("session_step")
+    with op.batch_alter_table("reader_day", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_reader_day_reader_id"))
+        batch_op.drop_index(batch_op.f("ix_reader_day_merchant_id"))
+        batch_op.drop_index(batch_op.f("ix_reader_day_location_id"))
+
+    op.drop_table("reader_day")
     with op.batch_alter_table("quarantine", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_quarantine_merchant_id"))
         batch_op.drop_index("ix_quarantine_key")
@@ -2146,6 +2358,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_day_closing_merchant_id"))
 
     op.drop_table("day_closing")
+    with op.batch_alter_table("closing_run", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_closing_run_merchant_id"))
+
+    op.drop_table("closing_run")
     with op.batch_alter_table("card_present_authorization", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_card_present_session_held",
