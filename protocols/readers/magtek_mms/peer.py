@@ -46,8 +46,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTROLS", "DIGITS", "FAULTS", "SCRIPTS", "MmsTerminal", "make_terminal"]
 
-#: The base key of the published DUKPT test vectors; no real reader has it.
-TEST_BDK: Final = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")
+TEST_KEYS: Final = {
+    dukpt.TDES_SCHEME: bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"),
+    dukpt.AES_SCHEME: bytes.fromhex("FEDCBA9876543210F1F1F1F1F1F1F1F1"),
+}
+"""The base keys of ANSI X9.24's own examples; no real reader has them."""
 _FIRST_KSN: Final = {
     dukpt.TDES_SCHEME: bytes.fromhex("FFFF9876543210E00000"),
     dukpt.AES_SCHEME: bytes.fromhex("123456789012345600000000"),
@@ -167,7 +170,7 @@ class MmsTerminal:
         memory: MmsMemory | None = None,
         playbook: Playbook | None = None,
         faults: Iterable[FaultRule] = (),
-        bdk: bytes = TEST_BDK,
+        bdk: bytes | None = None,
         encryption: str = dukpt.TDES_SCHEME,
         pace: float = 1.0,
         answer_wait_s: float = 40.0,
@@ -179,7 +182,8 @@ class MmsTerminal:
     ) -> None:
         """``pace`` scales every pause of the scripts (0 for none); ``roll`` gives the chance numbers in [0, 1).
 
-        ``answer_wait_s``: how long it waits for the issuer's answer, a setting of real readers.
+        ``answer_wait_s``: how long it waits for the issuer's answer, a setting of real readers. Without ``bdk`` it has
+        a published test key.
         """
         if encryption not in _FIRST_KSN:
             raise CommandNotPossible(
@@ -195,7 +199,7 @@ class MmsTerminal:
         self._packets: deque[bytes] = deque()
         self._faults = Faults(faults, roll)
         self._script_faults = Faults(())
-        self._bdk, self._scheme = bdk, encryption
+        self._bdk, self._scheme = bdk or TEST_KEYS[encryption], encryption
         self._pace = pace
         self._answer_wait_s = answer_wait_s
         self._reboot_s = reboot_s

@@ -161,6 +161,11 @@ class Counter:
         return [event for event in self.events if isinstance(event, Finished)]
 
     @property
+    def has_sold(self) -> bool:
+        """True when a payment has ended."""
+        return any(isinstance(one.command, Purchase) for one in self.finished)
+
+    @property
     def progress(self) -> Sequence[Progress]:
         return [event for event in self.events if isinstance(event, Progress)]
 
