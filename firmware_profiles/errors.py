@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class ProfileError(Exception):
     """Something about profiles. ``code`` is stable, ``facts`` name what and where."""
@@ -45,12 +47,25 @@ class OverlayUntrusted(ProfileError):
         super().__init__(f"{folder} is not used: {why}", folder=folder)
 
 
+#: What a setting takes, by the name of the rule, with what the rule says.
+_FIXES: Final = {
+    "known": "{model} has no such setting; it has {names}",
+    "switch": "takes true or false",
+    "range": "takes a whole number from {least} to {most}",
+    "choice": "takes one of {names}",
+    "time": "takes a time of day such as 03:30",
+    "digits": "takes exactly {length} digits",
+    "text": "takes a text of 1 to {length} characters, on one line",
+}
+
+
 class SettingRefused(ProfileError):
-    """A value that a setting does not take. ``field`` names it, ``fix`` says what it takes."""
+    """A value that a setting does not take. ``need`` names the rule, ``facts`` what it says, ``fix`` both."""
 
     code = "setting_refused"
 
-    def __init__(self, field: str, fix: str) -> None:
-        super().__init__(f"{field}: {fix}", field=field, fix=fix)
+    def __init__(self, field: str, need: str, **facts: object) -> None:
         self.field = field
-        self.fix = fix
+        self.need = need
+        self.fix = _FIXES[need].format(**facts)
+        super().__init__(f"{field}: {self.fix}", field=field, **facts)

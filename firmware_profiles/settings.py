@@ -14,7 +14,7 @@ import msgspec
 from firmware_profiles.errors import SettingRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from firmware_profiles.profile import ReaderProfile, Setting
 
@@ -22,6 +22,9 @@ Value = int | bool | str
 
 _TIME: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _LONGEST_TEXT: Final = 200
+#: Of a whole number that has no limits of its own.
+_LEAST: Final = 0
+_MOST: Final = 2**31 - 1
 #: Below this a setting in seconds becomes milliseconds.
 _TIMEOUTS: Final = "timeouts_ms."
 
@@ -33,12 +36,18 @@ def offered(profile: ReaderProfile) -> dict[str, Setting]:
 
 def check(profile: ReaderProfile, values: Mapping[str, object]) -> dict[str, Value]:
     """The values, each of its own type. Raises SettingRefused, naming the first that its setting does not take."""
+    check_names(profile, values)
     settings = offered(profile)
-    for name in values:
+    return {name: check_value(name, settings[name], value) for name, value in values.items()}
+
+
+def check_names(profile: ReaderProfile, names: Iterable[str]) -> None:
+    """Raises SettingRefused for the first that the model does not have."""
+    settings = offered(profile)
+    for name in names:
         if name not in settings:
             model = f"{profile.profile.vendor} {profile.profile.model}"
-            raise SettingRefused(name, f"{model} has no such setting; it has {_names(settings)}")
-    return {name: check_value(name, settings[name], value) for name, value in values.items()}
+            raise SettingRefused(name, "known", model=model, names=_names(settings))
 
 
 def check_value(name: str, setting: Setting, value: object) -> Value:
@@ -47,17 +56,17 @@ def check_value(name: str, setting: Setting, value: object) -> Value:
         case "bool":
             if isinstance(value, bool):
                 return value
-            raise SettingRefused(name, "takes true or false")
+            raise SettingRefused(name, "switch")
         case "int":
             return _whole(name, setting, value)
         case "enum":
             if isinstance(value, str) and value in setting.values:
                 return value
-            raise SettingRefused(name, f"takes one of {', '.join(setting.values)}")
+            raise SettingRefused(name, "choice", names=", ".join(setting.values))
         case "time":
             if isinstance(value, str) and _TIME.fullmatch(value):
                 return value
-            raise SettingRefused(name, "takes a time of day such as 03:30")
+            raise SettingRefused(name, "time")
         case "digits" | "string":
             return _text(name, setting, value)
 
@@ -127,8 +136,8 @@ def _schema(setting: Setting) -> dict[str, Any]:
     }
     schema = dict(kinds[setting.type])
     if setting.type == "int":
-        schema |= {"minimum": setting.min} if setting.min is not None else {}
-        schema |= {"maximum": setting.max} if setting.max is not None else {}
+        schema["minimum"] = _LEAST if setting.min is None else setting.min
+        schema["maximum"] = _MOST if setting.max is None else setting.max
     if setting.secret:
         schema["writeOnly"] = True
     elif setting.default is not None:
@@ -141,21 +150,11 @@ def _digits(setting: Setting) -> str:
 
 
 def _whole(name: str, setting: Setting, value: object) -> int:
-    least, most = setting.min, setting.max
-    if (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and (least is None or value >= least)
-        and (most is None or value <= most)
-    ):
+    least = _LEAST if setting.min is None else setting.min
+    most = _MOST if setting.max is None else setting.max
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
         return value
-    if least is not None and most is not None:
-        raise SettingRefused(name, f"takes a whole number from {least} to {most}")
-    if least is not None:
-        raise SettingRefused(name, f"takes a whole number from {least} on")
-    if most is not None:
-        raise SettingRefused(name, f"takes a whole number up to {most}")
-    raise SettingRefused(name, "takes a whole number")
+    raise SettingRefused(name, "range", least=least, most=most)
 
 
 def _text(name: str, setting: Setting, value: object) -> str:
@@ -163,12 +162,10 @@ def _text(name: str, setting: Setting, value: object) -> str:
     if setting.type == "digits":
         if isinstance(value, str) and re.fullmatch(_digits(setting), value):
             return value
-        raise SettingRefused(
-            name, f"takes exactly {longest} digits" if setting.length else "takes digits only"
-        )
+        raise SettingRefused(name, "digits", length=setting.length or f"1 to {longest}")
     if isinstance(value, str) and value and value.isprintable() and len(value) <= longest:
         return value
-    raise SettingRefused(name, f"takes a text of at most {longest} characters, on one line")
+    raise SettingRefused(name, "text", length=longest)
 
 
 def _names(settings: Mapping[str, Setting]) -> str:

@@ -6,23 +6,27 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.api.devices import EventOut
+from control_plane.configuration import service as configuration
+from control_plane.configuration.service import SettingsView
 from control_plane.devices import queries
 from control_plane.devices.models import EVENTS, READERS
 from control_plane.devices.queries import Found, ReaderFilter
 from control_plane.devices.status import Reach, Sync, reach_of, sync_of
 from control_plane.errors import NotFound
-from control_plane.http.dependencies import ReadDb
+from control_plane.http.dependencies import Db, ReadDb
 from control_plane.http.pagination import Page, PageOf
 from control_plane.http.security import requires
+from firmware_profiles import settings as schema
 
 router = APIRouter(prefix="/v1", tags=["readers"])
 
 Viewer = Annotated[Caller, requires(Permission.READER_VIEW)]
+Manager = Annotated[Caller, requires(Permission.READER_MANAGE)]
 Id = Annotated[str, Path(max_length=64)]
 State = Literal["starting", "ready", "busy", "disconnected", "locked", "failing", "unidentified"]
 
@@ -81,6 +85,51 @@ class ReaderOut(BaseModel):
     gone_at: datetime | None = Field(description="When its device no longer listed it.")
 
 
+class SettingsChange(BaseModel):
+    """Values by name; ``null`` sets one back to its default. What is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"values": {"max_amount_minor": 500000, "password": None}}]
+        },
+    )
+
+    values: dict[str, StrictBool | StrictInt | StrictStr | None] = Field(max_length=100)
+
+
+class SettingsOut(BaseModel):
+    """What may be set on a reader, and what is. Secrets are never told, only that there is one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "reader_id": "rd_06f3k8a1b2c3d4e5f6g7h8j9k0",
+                    "profile": "generic-ecr17-tcp",
+                    "values": {"lrc_mode": "stx"},
+                    "secrets": [],
+                    "effective": {"lrc_mode": "stx", "result_timeout_s": 90},
+                    "json_schema": {"type": "object", "properties": {}},
+                    "sync": "in_sync",
+                    "changed_at": "2026-11-23T09:15:03Z",
+                    "changed_by": "Ada",
+                }
+            ]
+        }
+    )
+
+    reader_id: str
+    profile: str
+    values: dict[str, bool | int | str]
+    secrets: list[str] = Field(description="Names of secrets that are set.")
+    effective: dict[str, bool | int | str] = Field(description="With the model's defaults.")
+    json_schema: dict[str, Any] = Field(description="JSON Schema of the values of this model.")
+    sync: Sync = Field(description="Whether its device works with them.")
+    changed_at: datetime | None
+    changed_by: str
+
+
 @router.get("/readers")
 def list_readers(
     caller: Viewer,
@@ -125,6 +174,34 @@ def reader_timeline(reader_id: Id, caller: Viewer, db: ReadDb, page: PageOf) -> 
         queries.timeline_of(caller.scope, reader_id=reader_id),
         [EVENTS.c.id],
         make=EventOut.model_validate,
+    )
+
+
+@router.get("/readers/{reader_id}/settings")
+def reader_settings(reader_id: Id, caller: Viewer, db: ReadDb) -> SettingsOut:
+    """What may be set on a reader, and what is."""
+    return _settings_out(configuration.settings_of(db, caller.scope, reader_id))
+
+
+@router.put("/readers/{reader_id}/settings")
+def change_reader_settings(
+    reader_id: Id, wish: SettingsChange, caller: Manager, db: Db
+) -> SettingsOut:
+    """Set values on a reader. Its device takes them over while no payment runs there."""
+    return _settings_out(configuration.change(db, caller, reader_id, wish.values))
+
+
+def _settings_out(view: SettingsView) -> SettingsOut:
+    return SettingsOut(
+        reader_id=view.reader.id,
+        profile=view.profile.id,
+        values=dict(view.values),
+        secrets=sorted(view.secrets),
+        effective=schema.defaults(view.profile) | dict(view.values),
+        json_schema=schema.json_schema(view.profile),
+        sync=sync_of(view.reader),
+        changed_at=view.changed_at,
+        changed_by=view.changed_by,
     )
 
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,3 +32,21 @@ def _refuse_floats(value: object) -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             _refuse_floats(inner)
+
+
+class ReaderConfiguration(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a shop has set on one reader, by the names of its profile's settings. ``secrets``: see ``sealing``."""
+
+    settings: dict[str, int | bool | str] = {}
+    secrets: dict[str, str] = {}
+
+
+class DeviceConfiguration(Struct, frozen=True):
+    """The document of a device, as far as this version knows it: readers by id."""
+
+    readers: dict[str, ReaderConfiguration] = {}
+
+
+def secret_purpose(device_id: str, reader_id: str, name: str) -> str:
+    """What a secret of a reader is sealed for."""
+    return f"{device_id}/{reader_id}/{name}"

@@ -1,0 +1,1 @@
+"""What shops set on their readers, and its way to the devices."""
