@@ -1,7 +1,8 @@
 """Recorded conversations with readers: how they are written, replayed and, from the simulator, made.
 
 A recording is a JSON Lines file. The first line says where it comes from. Then, in the order of time: `start` (a
-command that the till began), `till` and `reader` (bytes in hex, secrets zeroed), `finished` (how a command ended).
+command that the till began), `till` and `reader` (bytes in hex, secrets zeroed; one packet each on a line of packets),
+`resume` (what the issuer said), `finished` (how a command ended).
 
 `python -m tests.support.recordings` records the generic profiles anew from the simulator.
 """
@@ -21,16 +22,21 @@ from agent.simulator.sockets import MemorySocket
 from agent.transports import transport_for
 from firmware_profiles import ReaderProfile, load_profile
 from protocols.money import Money
+from protocols.readers import registry
 from protocols.readers.protocol import (
     AskStatus,
     Connect,
     EndOfDay,
     Finished,
+    IssuerAnswer,
+    OnlineWanted,
     Purchase,
     ReaderCommand,
+    ReaderEvent,
     ReadTotals,
     RecallLast,
     Refund,
+    Resume,
     Reverse,
 )
 from tests.fakes.virtual_time import run_virtually, virtual_clock
@@ -46,6 +52,10 @@ COMMANDS: Final[dict[str, ReaderCommand]] = {
     "recall_last": RecallLast(),
     "read_totals": ReadTotals(),
     "end_of_day": EndOfDay(),
+}
+ISSUER: Final = {
+    "approved": IssuerAnswer(approved=True, response_code="00", authorization_code="831000"),
+    "declined": IssuerAnswer(approved=False, response_code="51"),
 }
 Line = dict[str, Any]  # one line of the file
 
@@ -66,9 +76,9 @@ def read(path: Path) -> tuple[Line, list[Line]]:
     return head, lines
 
 
-def replay(profile: ReaderProfile, lines: list[Line]) -> Replayed:
+def replay(profile: ReaderProfile, lines: list[Line], framing: str | None = None) -> Replayed:
     """Play the reader's part of a recording to the machine that the profile asks for."""
-    machine = machine_for(profile, currency="EUR")
+    machine = machine_for(profile, currency="EUR", framing=framing)
     replayed = Replayed([], [], [], [])
     events = list(machine.connected(0))
     running = ""
@@ -83,8 +93,13 @@ def replay(profile: ReaderProfile, lines: list[Line]) -> Replayed:
             case {"till": str(sent)}:
                 replayed.expected.append(bytes.fromhex(sent))
                 replayed.sent.append(machine.outgoing())
+            case {"resume": str(said)}:
+                machine.start(Resume(ISSUER[said]), now)
             case {"finished": str(outcome)}:
                 replayed.expected_finished.append((running, outcome))
+        due = machine.deadline()
+        if due is not None and due <= now:
+            events += machine.expired(now)
         replayed.finished.extend(
             (running, event.outcome.value) for event in events if isinstance(event, Finished)
         )
@@ -133,19 +148,74 @@ async def record(profile: ReaderProfile) -> list[Line]:
     return lines
 
 
+def record_sealed(profile: ReaderProfile, framing: str) -> list[Line]:
+    """Some payments with a simulated encrypting reader, packet by packet, in virtual time."""
+    host = machine_for(profile, currency="EUR", framing=framing)
+    reader = registry.terminal_machine(
+        profile.protocol.name, framing, {"by_last_digits": {34: "insert", 51: "swipe"}}
+    )
+    lines: list[Line] = []
+    now = 1000.0
+    reader.connected(now)
+    host.connected(now)
+    for name in ("connect", "ask_status", "purchase 12.34", "purchase 0.51", "recall_last"):
+        lines.append({"start": name})
+        host.start(COMMANDS[name], now)
+        outcome = ""
+        while not outcome:
+            moved = False
+            while packet := host.outgoing():
+                moved = True
+                lines.append({"till": packet.hex()})
+                reader.feed(packet, now)
+            events: list[ReaderEvent] = []
+            while packet := reader.outgoing():
+                moved = True
+                lines.append({"reader": packet.hex()})
+                events += host.feed(packet, now)
+            if not events and not moved:
+                due = [at for at in (host.deadline(), reader.deadline()) if at is not None]
+                now = max(now, min(due))
+                reader.expired(now)
+                events += host.expired(now)
+            for event in events:
+                if isinstance(event, OnlineWanted):
+                    said = "declined" if "0.51" in name else "approved"
+                    lines.append({"resume": said})
+                    host.start(Resume(ISSUER[said]), now)
+                elif isinstance(event, Finished):
+                    outcome = event.outcome.value
+        lines.append({"finished": outcome})
+    return lines
+
+
+def _write(profile_id: str, file: str, head: Line, lines: list[Line]) -> None:
+    folder = RECORDINGS / profile_id
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(json.dumps(line) for line in [head, *lines])
+    (folder / f"{file}.jsonl").write_text(text + "\n")
+
+
 def main() -> None:
     """Record the profiles that no real terminal was recorded for."""
+    for profile_id, framing in (
+        ("idtech-vp3300", "usb_hid"),
+        ("idtech-vp3300", "serial"),
+        ("idtech-kiosk-iii", "usb_hid"),
+    ):
+        head = {
+            "source": "simulated: Omnitill's own ID TECH reader with a published test key, no real one",
+            "profile": profile_id,
+            "framing": framing,
+        }
+        _write(profile_id, framing, head, record_sealed(load_profile(profile_id), framing))
     for profile_id in ("generic-zvt-tcp", "generic-zvt-serial"):
         profile = load_profile(profile_id)
         head = {
             "source": "simulated: Omnitill's own ZVT terminal, no real one; password zeroed, card numbers masked",
             "profile": profile_id,
         }
-        folder = RECORDINGS / profile_id
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = run_virtually(record(profile))
-        text = "\n".join(json.dumps(line) for line in [head, *lines])
-        (folder / "morning.jsonl").write_text(text + "\n")
+        _write(profile_id, "morning", head, run_virtually(record(profile)))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_a_money_command_is_never_repeated(profile: ReaderProfile) -> None:
 def test_a_recording_replays_to_the_same_bytes_and_endings(path: Path) -> None:
     head, lines = read(path)
 
-    replayed = replay(load_profile(head["profile"]), lines)
+    replayed = replay(load_profile(head["profile"]), lines, head.get("framing"))
 
     assert replayed.sent == replayed.expected
     assert replayed.finished == replayed.expected_finished
