@@ -6,8 +6,9 @@
   before ends as ``FAILED``. Afterwards it ends as the issuer's answer and the reader's last word (0105, else tag 9F27)
   say together: a refusal by either is ``DECLINED``. An approval that was handed to a chip card whose last word never
   came is ``LOST``; a card that was tapped or swiped has no last word, and its payment is ``APPROVED``.
-- A card that was declined or approved offline ends the payment without ``OnlineWanted``. With the quick chip flow the
-  reader ends its transaction at once and leaves the result to the issuer; the payment goes on until ``Resume``.
+- A card that declines offline ends the payment without ``OnlineWanted``. One that approves offline is charged by nobody
+  until a processor has its final data, so these are asked about in the same way. With the quick chip flow the reader
+  ends its transaction at once and leaves the result to the issuer. In both cases the payment goes on until ``Resume``.
 - ``Abort`` asks the reader to cancel (1008); it has no ``Finished`` of its own. What the reader says first counts: card
   data that crossed the wish wait for its answer, and an approval that came before it stands.
 - Card data that nobody asked for, from a transaction of before, are dropped, and that transaction is cancelled.
@@ -609,7 +610,7 @@ class MmsHost:
         if data.cryptogram is not None:
             running.cryptogram = codes.cryptogram_outcome(data.cryptogram)
         if running.phase is _Phase.STARTED:
-            running.card, running.technology = data.card, message.first
+            running.card, running.technology, running.tap = data.card, message.first, data.tap
         if running.phase is not _Phase.ONLINE:
             # 0105 follows as a rule; if it gets lost, the cryptogram is the last word.
             self._deadline = self._now + self._config.response_s
@@ -623,10 +624,13 @@ class MmsHost:
             outcome = running.cryptogram
         answer = running.answer
         if running.phase is _Phase.STARTED:
-            if outcome is None:
+            if outcome is Outcome.APPROVED and running.tap is not None:
+                self._ask_for_offline(running, running.tap, text, events)
+                return
+            if outcome is Outcome.APPROVED:
+                outcome, text = Outcome.FAILED, f"{text}, but no data came to charge it"
+            elif outcome is None:
                 outcome, text = Outcome.FAILED, f"the reader ended without card data: {text}"
-            elif outcome is Outcome.APPROVED and running.is_cancelled:
-                text = f"{text}, before it could be cancelled"
         elif answer is None:
             if outcome in {None, Outcome.APPROVED}:
                 return
@@ -637,6 +641,17 @@ class MmsHost:
         elif outcome is Outcome.DECLINED:
             text = f"the issuer approved, the card did not: {text}"
         self._finish_payment(running, events, outcome, code=code, text=text)
+
+    def _ask_for_offline(
+        self, running: _Running, tap: TapData, text: str, events: list[ReaderEvent]
+    ) -> None:
+        """The card approved by itself; nobody is charged before a processor has its data."""
+        running.end = (None, text, running.end[2] if running.end else 0)
+        running.phase = _Phase.ONLINE
+        running.is_cancelled = False
+        self._deadline = self._now + self._config.answer_s
+        events.append(Progress(Step.AUTHORIZING, codes.BATCH_DATA, f"{text}; now it is charged"))
+        events.append(OnlineWanted(tap, self._config.answer_s))
 
     def _resume(self, answer: IssuerAnswer) -> None:
         running = self._running
@@ -698,7 +713,7 @@ class MmsHost:
         running.cancel_reference = None
         held, running.held = running.held, None
         if message.is_success or message.detail == codes.NO_TRANSACTION:
-            if running.phase is not _Phase.RESUMED:
+            if running.phase is not _Phase.RESUMED and running.end is None:
                 # 0105 follows, and says whether it was in time.
                 running.is_cancelled = True
                 self._deadline = self._now + self._config.response_s

@@ -115,6 +115,8 @@ class _Transaction:
     is_quick: bool
     can_cancel: bool = True
     card: tuple[int, Any] | None = None
+    has_key: bool = False
+    """Whether a key of DUKPT was used up for it; all its data are sealed with that one."""
 
 
 @dataclass(slots=True)
@@ -573,8 +575,9 @@ class MmsTerminal:
 
     def _card_data(self, transaction: _Transaction, says: int) -> bytes:
         technology, card = transaction.card or (0, CARDS["visa"])
-        if says == 0x80:
+        if not transaction.has_key:
             self.memory.ksn = next_ksn(self.memory.ksn)
+            transaction.has_key = True
         shown = (
             Tlv(0xDFDF53, b"\x00"),
             Tlv(

@@ -256,7 +256,7 @@ def test_a_start_that_is_refused_ends_the_payment(detail: int, outcome: Outcome)
         (0x030100, Outcome.CANCELLED),
         (0x030200, Outcome.CANCELLED),
         (0x030500, Outcome.FAILED),
-        (0x020200, Outcome.APPROVED),
+        (0x020200, Outcome.FAILED),
         (0x020300, Outcome.DECLINED),
         (0x020803, Outcome.FAILED),
         (0x028000, Outcome.DECLINED),
@@ -521,13 +521,40 @@ def test_card_data_that_cross_the_wish_wait_for_its_answer() -> None:
     assert [one.outcome for one in in_time.finished] == [Outcome.CANCELLED]
 
 
+def offline(reader: Reader) -> Sequence[ReaderEvent]:
+    """The card approves without its issuer."""
+    reader.say(
+        notification(codes.PROGRESS, codes.CHIP, codes.BATCH_DATA, card_data(Tlv(0x9F27, b"\x40")))
+    )
+    return reader.end(0x020200)
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [(YES, Outcome.APPROVED), (NO, Outcome.DECLINED)])
+def test_a_card_that_approves_offline_is_charged_by_the_processor(
+    answer: IssuerAnswer, outcome: Outcome
+) -> None:
+    reader = Reader()
+    reader.sale()
+    events = offline(reader)
+    assert reader.finished == []
+
+    reader.host.start(Resume(answer), reader.now)
+    reader.wait()
+
+    assert len(of(OnlineWanted, events)) == 1
+    assert [one.outcome for one in reader.finished] == [outcome]
+    assert codes.RESUME not in [message.number for message in reader.asked]
+
+
 def test_an_approval_that_wins_the_race_counts() -> None:
     reader = Reader()
     reader.sale()
     cancel = reader.start(Abort())
 
-    reader.end(0x020200)
+    offline(reader)
     reader.say(response(cancel, 0x81, codes.NO_TRANSACTION))
+    reader.host.start(Resume(YES), reader.now)
+    reader.wait()
 
     assert [one.outcome for one in reader.finished] == [Outcome.APPROVED]
 
