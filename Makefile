@@ -10,9 +10,9 @@ BIN := .venv/bin
 STATE := .state
 WEB := control_plane/web
 # program:Debian package, of what the tests start besides Python.
-PROGRAMS := chromium:chromium dbus-daemon:dbus mosquitto:mosquitto initdb:postgresql openssl:openssl umockdev-wrapper:umockdev
-# A library is told by a file of it: the real libusb, on a USB bus that is none.
-PROGRAMS += /usr/lib/*/libusb-1.0.so.0:libusb-1.0-0 /usr/lib/python3/dist-packages/gi/__init__.py:python3-gi \
+PROGRAMS := chromium:chromium mosquitto:mosquitto initdb:postgresql openssl:openssl
+# Of readers on USB and Bluetooth. A library is told by a file of it: the real libusb, on a USB bus that is none.
+READER_PROGRAMS := dbus-daemon:dbus umockdev-wrapper:umockdev /usr/lib/*/libusb-1.0.so.0:libusb-1.0-0 /usr/lib/python3/dist-packages/gi/__init__.py:python3-gi \
   /usr/lib/*/girepository-1.0/UMockdev-1.0.typelib:gir1.2-umockdev-1.0
 
 .PHONY: help
@@ -25,6 +25,11 @@ setup: $(STATE)/installed $(STATE)/browser-files ## Make .venv with locked packa
 .PHONY: demo
 demo: setup ## Run the whole product on this machine, with simulated readers
 	$(BIN)/omnitill demo $(ARGS)
+
+.PHONY: demo-full
+demo-full: setup ## The demo with readers on USB and Bluetooth too (installs what they need)
+	deploy/dev/ensure-system.sh $(READER_PROGRAMS)
+	$(BIN)/omnitill demo --full $(ARGS)
 
 .PHONY: test
 test: setup system ## Run every test (ARGS='-k name' narrows it down)
@@ -50,7 +55,7 @@ bench: setup system ## Measure speed and weight, as JSON
 
 .PHONY: system
 system: ## Install the programs that tests start (with apt, when root)
-	deploy/dev/ensure-system.sh $(PROGRAMS)
+	deploy/dev/ensure-system.sh $(PROGRAMS) $(READER_PROGRAMS)
 
 .PHONY: lock
 lock: $(STATE)/venv ## Resolve deploy/locks/*.txt again (UPGRADE=1 takes newer versions)

@@ -37,6 +37,10 @@ _COLUMNS: Final = (
     "date",
     "time",
 )
+_CHOICES: Final = {
+    "script": "choose what happens to the next payment (name: one of the stories)",
+    "fault": "let something go wrong (name: one of the faults)",
+}
 #: What each kind of transaction does to the reader's sum.
 _SIGNS: Final = {"purchase": 1, "booking": 1, "refund": -1}
 
@@ -131,17 +135,25 @@ class Control:
     def actions(self) -> dict[str, str]:
         """Name -> one line of English."""
         return {
+            **_CHOICES,
             **self._repertoire.controls,
             **{name: trick.says for name, trick in self._tricks.items()},
         }
 
     def play(self, name: str, facts: Mapping[str, str]) -> str:
         """Do it; says in English what came of it. Raises TrickRefused, or ProtocolError when it does not fit now."""
+        machine: Any = self._reader.machine  # what people do at it is no part of driving one
+        chosen = facts.get("name", "")
         if trick := self._tricks.get(name):
             trick.play()
             self._said = trick.says
+        elif name == "script":
+            machine.queue_script(chosen)
+            self._said = f"the next payment: {chosen}"
+        elif name == "fault":
+            machine.arm(chosen)
+            self._said = f"from now on: {chosen}"
         elif name in self._repertoire.controls:
-            machine: Any = self._reader.machine  # `control` is no part of driving one
             self._said = machine.control(name, self._clock.elapsed(), **facts)
         else:
             raise TrickRefused(

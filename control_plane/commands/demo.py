@@ -23,7 +23,7 @@ _EXAMPLE = """\
 The last two digits of an amount choose what the terminals do:
   .05 declined    .08 the customer cancels    .10 PIN    .51 not enough money
   .97 the line drops and the card is charged all the same: watch how it is found out
-Others are approved. All of them: omnitill-agent simulate --help
+Others are approved. All of them: omnitill-agent simulate zvt --help
 
 The fields for a typed card say which test number to try; any date to come, any security code.
 
@@ -34,6 +34,12 @@ Example:
 """
 
 
+_LINES = {
+    "serial": "on a serial line",
+    "tcp": "on the network",
+    "usb": "on USB",
+    "ble": "on Bluetooth",
+}
 #: How an agent ends that was told to start anew.
 _ASKED_TO_RESTART = 75
 
@@ -44,8 +50,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "demo",
         help="run a whole shop on this machine, with simulated readers",
         description=(
-            "Run a whole shop on this machine: broker, database, pages, an agent, two terminals that are not there, "
-            "one on a serial line and one on the network, and a card processor with play money and readers of its own."
+            "Run a whole shop on this machine: broker, database, pages, an agent, terminals that are not there, on "
+            "serial lines and on the network, and a card processor with play money and readers of its own."
         ),
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -62,6 +68,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--database", default="", metavar="URL", help="postgresql://… (default: SQLite)"
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="readers on USB and Bluetooth too; make demo-full installs what they need",
     )
     parser.add_argument("--lang", choices=["en", "fr"], help="language of the people in the shop")
     parser.add_argument(
@@ -154,6 +165,7 @@ def _options(chosen: argparse.Namespace, *, pace: float) -> Options:
         language=chosen.lang,
         pace=pace,
         with_history=not chosen.check,
+        is_full=chosen.full,
     )
 
 
@@ -203,7 +215,7 @@ class _Words:
         )
         for number, (reader, terminal) in enumerate(zip(readers, stage.terminals, strict=True)):
             label = "Readers  " if number == 0 else "         "
-            line = "on a serial line" if terminal.line == "serial" else "on the network"
+            line = _LINES[terminal.line]
             self._lines(
                 f"  {self._dim(label)}  {self._green('●')} {reader.name}  {self._dim(f'{line}, {reader.state}')}"
             )
@@ -215,6 +227,7 @@ class _Words:
             "",
             f"  {self._dim('Try      ')}  12.34 approved, 5.05 declined, 8.08 cancelled, 9.97 the answer is lost",
             f"  {self._dim('Keyed    ')}  the card fields say which number to type; any date, any code",
+            f"  {self._dim('Cards    ')}  {stage.url}/simulated-readers  {self._dim('tap, pull the cable, wrong PIN')}",
             f"  {self._dim('Sandbox  ')}  {stage.acquirer.url}/_sandbox/  {self._dim('taps cards, turns the clock')}",
             f"  {self._dim('Mail     ')}  {stage.url}/mailbox",
             f"  {self._dim('Files    ')}  {stage.folder}  {self._dim('kept' if is_kept else 'gone when you stop')}",

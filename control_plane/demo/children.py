@@ -44,6 +44,7 @@ class _Child:
     log: Path
     process: subprocess.Popen[bytes]
     started_at: float
+    environment: Mapping[str, str]
     deaths: int = 0
     restart_at: float | None = None
 
@@ -62,13 +63,16 @@ class Children:
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
-    def start(self, name: str, command: Sequence[str]) -> None:
-        """Run it, from now on."""
+    def start(
+        self, name: str, command: Sequence[str], *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Run it, from now on. ``environment``: what it gets besides what all get."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{name}.log"
         with self._lock:
-            process = self._spawn(command, log)
-            self._children[name] = _Child(name, command, log, process, time.monotonic())
+            own = environment or {}
+            process = self._spawn(command, log, own)
+            self._children[name] = _Child(name, command, log, process, time.monotonic(), own)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._mind, name="children", daemon=True)
                 self._thread.start()
@@ -77,7 +81,7 @@ class Children:
         """Run a program to its end. Raises RuntimeError with what it said when it did not succeed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{name}.log"
-        process = self._spawn(command, log)
+        process = self._spawn(command, log, {})
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -113,14 +117,16 @@ class Children:
                 child.process.kill()
                 child.process.wait()
 
-    def _spawn(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
             return subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, **environment},
                 # Ctrl-C in a terminal reaches us alone, and we end them in order.
                 start_new_session=True,
             )
@@ -135,7 +141,7 @@ class Children:
         now = time.monotonic()
         if child.restart_at is not None:
             if now >= child.restart_at:
-                child.process = self._spawn(child.command, child.log)
+                child.process = self._spawn(child.command, child.log, child.environment)
                 child.started_at, child.restart_at = now, None
             return
         code = child.process.poll()

@@ -21,6 +21,7 @@ from control_plane.db.scope import Scope
 from control_plane.demo import history, ports, seed, trade
 from control_plane.demo.acquirer import Acquirer
 from control_plane.demo.children import Children, Death, program
+from control_plane.demo.terminals import Terminal, cast_of, heard_from
 from control_plane.devices import queries as devices
 from control_plane.devices.link import BrokerDirectory
 from control_plane.devices.queries import ReaderFilter
@@ -28,6 +29,7 @@ from control_plane.logs import configure_logs
 from control_plane.parts import Parts, ProcessRole
 from control_plane.server import Server, make_server
 from control_plane.virtual_terminal import cloud_readers
+from control_plane.web.simulators import Simulators
 from control_plane.web.visits import DemoSignIns
 from protocols.secret import Secret
 
@@ -50,23 +52,8 @@ class Options:
     #: 1: the simulated terminals take their time as real ones do; 0: they answer at once.
     pace: float = 1.0
     with_history: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Terminal:
-    """A terminal that is not there."""
-
-    name: str
-    profile: str
-    address: str
-    command: list[str]
-    #: Where it tells its own books, and takes tricks.
-    control: str
-
-    @property
-    def line(self) -> str:
-        """``serial`` or ``tcp``."""
-        return self.address.partition(":")[0]
+    #: Readers on USB and Bluetooth too, for which umockdev and dbus must be installed.
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +135,7 @@ def opened(
             folder / "logs", on_death, {"OMNITILL_AGENT_CONFIG": str(folder / "agent.toml")}
         )
         things.callback(children.stop)
-        terminals = _terminals(options, folder)
+        terminals = cast_of(options.host, folder, options.pace, is_full=options.is_full)
         for terminal in terminals:
             children.start(terminal.name, terminal.command)
         acquirer = _start_acquirer(options, folder, children)
@@ -156,6 +143,7 @@ def opened(
         with parts.database.transaction() as db:
             shop = seed.furnish(db, parts.passwords, language=options.language)
         parts.provide(DemoSignIns, seed.sign_ins())
+        parts.provide(Simulators, Simulators({one.name: one.control for one in terminals}))
         _serve(parts, things)
         stage = Stage(parts.settings.base_url, folder, parts, shop, terminals, children, acquirer)
         on_page(stage.url)
@@ -221,6 +209,7 @@ def _stop_server(server: Server, thread: threading.Thread) -> None:
 
 
 def _start_agent(stage: Stage) -> None:
+    environment = heard_from(stage.terminals, stage.folder / "logs")
     state = stage.folder / "agent"
     config = [f'state_dir = "{state}"', 'log_format = "console"']
     for terminal in stage.terminals:
@@ -239,7 +228,7 @@ def _start_agent(stage: Stage) -> None:
         stage.children.run(
             "enrolment", [agent, "enroll", "--url", stage.url, "--code", code.reveal()]
         )
-    stage.children.start("agent", [agent, "run"])
+    stage.children.start("agent", [agent, "run"], environment=environment)
 
 
 def _start_acquirer(options: Options, folder: Path, children: Children) -> Acquirer:
@@ -261,32 +250,3 @@ def _open_for_trade(stage: Stage, options: Options) -> None:
         if options.with_history:
             acquirer.trade(parts, people[Role.CASHIER], people[Role.MANAGER], customers)
     acquirer.send_customers(options.pace)
-
-
-def _terminals(options: Options, folder: Path) -> list[Terminal]:
-    """One on a serial line and one on the network, as shops have one or the other."""
-    tcp = f"{options.host}:{ports.any_free(options.host)}"
-    line = folder / "counter.tty"
-    return [
-        _terminal(
-            options, folder, "Counter", "generic-zvt-serial", f"serial://{line}",
-            ["--pty", str(line), "--terminal-id", "52500041"],
-        ),
-        _terminal(
-            options, folder, "Terrace", "generic-zvt-tcp", f"tcp://{tcp}",
-            ["--tcp", tcp, "--terminal-id", "52500042"],
-        ),
-    ]  # fmt: skip
-
-
-def _terminal(
-    options: Options, folder: Path, name: str, profile: str, address: str, where: list[str]
-) -> Terminal:
-    control = f"{options.host}:{ports.any_free(options.host)}"
-    command = [
-        program("omnitill-agent"), "simulate", "zvt", *where,
-        "--state", str(folder / f"{name.lower()}.json"),
-        "--control", control,
-        "--pace", str(options.pace),
-    ]  # fmt: skip
-    return Terminal(name, profile, address, command, f"http://{control}")

@@ -59,6 +59,8 @@ class Shell:
     """Refunds that the visitor may approve or reject."""
     has_mailbox: bool = False
     """Whether mail stays here, in the mailbox of the demo."""
+    has_simulators: bool = False
+    """Whether the readers are the demo's simulated ones."""
 
     def may(self, permission: str) -> bool:
         """Whether to offer something; the server refuses it anyway."""
@@ -98,11 +100,13 @@ class ReaderChoice:
     last_seen: datetime | None = None
     is_cloud: bool = False
     """Whether the processor drives it, not one of our boxes."""
+    lacks: str = ""
+    """Why it can take no money although nothing is wrong with it; a key of the catalogue."""
 
     @property
     def is_ready(self) -> bool:
         """Whether a sale would start at once."""
-        return self.reach == "online" and self.health == "ready"
+        return self.reach == "online" and self.health == "ready" and not self.lacks
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from control_plane.virtual_terminal import queries as payments
 from control_plane.web import words
 from control_plane.web.i18n import LANGUAGES, N_, choose_language, translations
 from control_plane.web.present import Names
+from control_plane.web.simulators import Simulators
 from control_plane.web.static_files import StaticFiles
 from control_plane.web.templating import Templates
 from control_plane.web.views import Choice, Person, Shell
@@ -260,6 +261,7 @@ class Site:
             person=person,
             waiting=waiting,
             has_mailbox=has_mailbox(self.parts),
+            has_simulators=self.parts.find(Simulators) is not None,
         )
 
 
