@@ -47,6 +47,10 @@ _LEFT_OUT: Final = frozenset(
 )
 
 
+#: First six and last four.
+_MOST_SHOWN: Final = 10
+
+
 class Source(Enum):
     """How the card came. The value: bits 4, 3 and 0 of the attribution byte."""
 
@@ -320,11 +324,11 @@ def _is_clear_number(item: Item) -> bool:
 
 
 def _is_masked(value: bytes) -> bool:
-    """Whether a number was masked with nibble C or ``*`` before its last four digits, packed or as text."""
+    """Whether at most ten digits of a number can be read: packed ones are masked with nibble C, text with ``*``."""
     if all(0x20 <= byte < 0x7F for byte in value):
         return b"*" in value and not emv.contains_card_number(value.decode("ascii"))
-    number = value.hex().split("d")[0].rstrip("f")
-    return "c" in number or "a" in number or number.strip("ce") == ""
+    number = value.hex().split("d")[0]
+    return sum(map(str.isdecimal, number)) <= _MOST_SHOWN
 
 
 def _has_clear_number(data: bytes) -> bool:

@@ -133,9 +133,17 @@ def test_only_the_bit_of_its_own_kind_tells_whether_a_card_is_sealed(
         b"\xc1" + emv.encode_tlv((Tlv(0xDFEE12, KEYS["dukpt-tdes"][1]), CHIP[0])),
         # The masked form is not masked.
         b"\xc1" + sealed.encode((Item(0x5A, bytes.fromhex(NUMBER), Form.MASKED),)),
+        b"\xc1" + sealed.encode((Item(0x5A, bytes.fromhex("4761739001c10119"), Form.MASKED),)),
         b"\xc1" + TRACK_2,
     ],
-    ids=["bit says so", "clear objects", "clear track", "mask that masks nothing", "malformed"],
+    ids=[
+        "bit says so",
+        "clear objects",
+        "clear track",
+        "mask that masks nothing",
+        "mask of one digit",
+        "malformed",
+    ],
 )
 def test_a_number_that_can_be_read_is_refused_as_clear(data: bytes) -> None:
     read = sealed.read(data)
