@@ -263,6 +263,13 @@ def judge_sealed(
         decision = judge_answer(request, finished)
         if not isinstance(decision, Decision):
             raise AssertionError(finished.outcome)
+        if (
+            decision.outcome != "approved"
+            and asked is not None
+            and (answer is None or has_approval)
+        ):
+            why = "The card was not done; nothing was charged, and what its issuer may have approved is taken back."
+            return replace(decision, facts=facts, explanation=why)
         return replace(decision, facts=facts)
     if has_approval and facts.card.entry_mode in _CARD_IS_DONE:
         why = "The line to the reader broke after the issuer had approved; the card was not needed any more."
