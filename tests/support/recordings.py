@@ -148,11 +148,15 @@ async def record(profile: ReaderProfile) -> list[Line]:
     return lines
 
 
-def record_sealed(profile: ReaderProfile, framing: str) -> list[Line]:
-    """Some payments with a simulated encrypting reader, packet by packet, in virtual time."""
+def record_sealed(
+    profile: ReaderProfile, framing: str, stories: tuple[str, str] = ("insert", "swipe")
+) -> list[Line]:
+    """Two payments with a simulated encrypting reader, packet by packet, in virtual time."""
     host = machine_for(profile, currency="EUR", framing=framing)
     reader = registry.terminal_machine(
-        profile.protocol.name, framing, {"by_last_digits": {34: "insert", 51: "swipe"}}
+        profile.protocol.name,
+        framing,
+        {"by_last_digits": dict(zip((34, 51), stories, strict=True))},
     )
     lines: list[Line] = []
     now = 1000.0
@@ -198,17 +202,23 @@ def _write(profile_id: str, file: str, head: Line, lines: list[Line]) -> None:
 
 def main() -> None:
     """Record the profiles that no real terminal was recorded for."""
-    for profile_id, framing in (
-        ("idtech-vp3300", "usb_hid"),
-        ("idtech-vp3300", "serial"),
-        ("idtech-kiosk-iii", "usb_hid"),
+    for profile_id, framing, stories in (
+        ("idtech-vp3300", "usb_hid", ("insert", "swipe")),
+        ("idtech-vp3300", "serial", ("insert", "swipe")),
+        ("idtech-kiosk-iii", "usb_hid", ("insert", "swipe")),
+        ("magtek-dynaflex", "usb_hid", ("chip", "swipe")),
+        ("magtek-dynaflex-ii-go", "usb_hid", ("pin", "swipe")),
+        ("magtek-dynaflex-ii-go", "ble_gatt", ("pin", "swipe")),
+        ("magtek-dynaprox", "serial", ("approve", "approve")),
     ):
+        profile = load_profile(profile_id)
         head = {
-            "source": "simulated: Omnitill's own ID TECH reader with a published test key, no real one",
+            "source": f"simulated: Omnitill's own {profile.profile.vendor} reader"
+            " with a published test key, no real one",
             "profile": profile_id,
             "framing": framing,
         }
-        _write(profile_id, framing, head, record_sealed(load_profile(profile_id), framing))
+        _write(profile_id, framing, head, record_sealed(profile, framing, stories))
     for profile_id in ("generic-zvt-tcp", "generic-zvt-serial"):
         profile = load_profile(profile_id)
         head = {
