@@ -177,6 +177,11 @@ class Settings(BaseSettings):
         return url
 
     @property
+    def firmware_folder(self) -> Path:
+        """Where the files of reader software lie; replicas share it."""
+        return self.data_dir / "firmware"
+
+    @property
     def broker_folder(self) -> Path:
         """Where files of the broker lie."""
         return self.broker.folder or self.data_dir / "broker"

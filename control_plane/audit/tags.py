@@ -192,6 +192,21 @@ class AuditTag(StrEnum):
         "{actor} replaced the device {object}.",
         "{actor} a remplacé l’appareil {object}.",
     )
+    FIRMWARE_RELEASE_ADD = (
+        "firmware:release:add",
+        "{actor} added the reader software {object}.",
+        "{actor} a ajouté le logiciel de lecteur {object}.",
+    )
+    FIRMWARE_RELEASE_WITHDRAW = (
+        "firmware:release:withdraw",
+        "{actor} withdrew the reader software {object}.",
+        "{actor} a retiré le logiciel de lecteur {object}.",
+    )
+    FIRMWARE_UPDATE_ORDER = (
+        "firmware:update:order",
+        "{actor} ordered new software for the reader {object}.",
+        "{actor} a commandé un nouveau logiciel pour le lecteur {object}.",
+    )
     DEVICE_COMMAND = (
         "device:command:send",
         "{actor} sent a command to the device {object}.",

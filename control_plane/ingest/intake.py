@@ -27,6 +27,7 @@ from control_plane.devices import presence, timeline
 from control_plane.devices import queries as devices
 from control_plane.devices.models import EventSource, Severity
 from control_plane.errors import Unavailable
+from control_plane.firmware.updates import ReportedProgress, apply_progress
 from control_plane.ingest import book, metrics
 from control_plane.ingest.book import CursorKey, Kept, Sighting
 from control_plane.ingest.bulk import BulkTable
@@ -72,6 +73,7 @@ GAP_S: Final = 60.0
 ASK_AGAIN_S: Final = 30.0
 #: Messages of one device that are kept in quarantine within an hour; more are counted only.
 QUARANTINE_PER_HOUR: Final = 100
+_ALL: Final = 100
 COMPARE_CLOSING: Final = "ingest.compare_closing"
 _DEVICE_CACHE_S: Final = 2.0
 _HEARD_EVERY_S: Final = 10.0
@@ -196,6 +198,7 @@ class _Work:
     results: list[ReportedResult] = field(default_factory=list)
     steps: list[ReportedStep] = field(default_factory=list)
     command_results: list[ReportedCommandResult] = field(default_factory=list)
+    jobs: list[ReportedProgress] = field(default_factory=list)
     hashes: list[tuple[str, str, int, int, str]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     closings: list[tuple[_Device, CursorKey, DailyClosing]] = field(default_factory=list)
@@ -422,6 +425,7 @@ class Intake:
         apply_steps(db, work.steps)
         apply_results(db, work.results)
         apply_command_results(db, work.command_results)
+        apply_progress(db, work.jobs)
         self._close_days(db, work, batch)
         self._apply_loose(db, batch)
         timeline.record_many(db, work.events)
@@ -528,6 +532,10 @@ class Intake:
                     )
                 )
             case JobProgress():
+                work.jobs.append(ReportedProgress(device.id, device.merchant_id, at, data))
+                if data.percent is not None and data.percent < _ALL:
+                    # How far it is, is no event.
+                    return
                 work.events.append(
                     _event(
                         device,

@@ -26,7 +26,7 @@ from control_plane.payments import queries as payments
 from control_plane.payments.models import COMMANDS
 from control_plane.virtual_terminal import cloud_readers
 from control_plane.virtual_terminal.cloud_readers import CloudReaderView
-from control_plane.web import present, words
+from control_plane.web import present, reader_software, words
 from control_plane.web.fleet import (
     MOST,
     Act,
@@ -164,7 +164,7 @@ async def fleet_live(
 def show_reader(request: Request, caller: Seeing, db: ReadDb, reader_id: str) -> Response:
     """One reader: how it is and why, its latest sales, what happened."""
     site = site_of(request)
-    return _reader_page(site, site.visit(db, request, caller), db, reader_id)
+    return reader_page(site, site.visit(db, request, caller), db, reader_id)
 
 
 @router.get("/{reader_id}/live", response_class=EventSourceResponse)
@@ -177,7 +177,10 @@ async def reader_live(
         site = site_of(request)
         with parts.database.reading() as db:
             visit = site.visit(db, request, caller)
-            axes = _reader_axes(visit, _reader(db, caller, reader_id))
+            axes = [
+                *_reader_axes(visit, _reader(db, caller, reader_id)),
+                *reader_software.axes(db, visit, reader_id),
+            ]
             moments = _moments(db, visit, reader_id)
             return {
                 "#axes": site.fragment(visit, "readers/_axes.html", axes=axes),
@@ -201,13 +204,13 @@ def order_reader(
     except Conflict as refused:
         site = site_of(request)
         visit = site.visit(db, request, caller)
-        return _reader_page(
+        return reader_page(
             site, visit, db, reader_id, notice=visit.explain(refused), status=refused.status
         )
     return RedirectResponse(f"/readers/{reader_id}", 303)
 
 
-def _reader_page(
+def reader_page(
     site: Site,
     visit: Visit,
     db: Transaction,
@@ -216,6 +219,7 @@ def _reader_page(
     notice: str = "",
     status: int = 200,
 ) -> Response:
+    """The page of one reader, with a notice above it where something was refused."""
     caller = visit.caller
     reader = _reader(db, caller, reader_id)
     row = present.reader_row(reader, visit.places)
@@ -242,8 +246,11 @@ def _reader_page(
         "readers/detail.html",
         status=status,
         thing={"name": row.name, "kind": row.model or visit.say(N_("Reader")), "place": row.place},
-        acts=_reader_acts(visit, reader) if caller.can(Permission.READER_MANAGE) else [],
-        axes=_reader_axes(visit, reader),
+        acts=[
+            *(_reader_acts(visit, reader) if caller.can(Permission.READER_MANAGE) else []),
+            *(reader_software.acts(db, visit, reader) if caller.can(Permission.DEVICE_MANAGE) else []),
+        ],
+        axes=[*_reader_axes(visit, reader), *reader_software.axes(db, visit, reader_id)],
         facts=[fact for fact in facts if fact[1]],
         related_title=visit.say(N_("Latest sales")),
         related=[

@@ -508,4 +508,4 @@ def strike(till: Till, state: jobs.JobState, fate: Fate) -> None:
             till.journal.fate = lambda _: fate
         await original(job, after, *args, **more)  # type: ignore[arg-type]  # passed on as they came
 
-    till.updates._move = move  # type: ignore[method-assign]  # noqa: SLF001 - as above
+    till.updates._move = move  # type: ignore[method-assign,assignment]  # noqa: SLF001 - as above

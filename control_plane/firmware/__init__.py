@@ -1,0 +1,3 @@
+"""Software of card readers: releases that a merchant keeps here, and updates of single readers."""
+
+from __future__ import annotations
