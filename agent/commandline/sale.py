@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from agent.commandline import Subparsers
-    from agent.payment import Baseline, Decision, PaymentRequest, PaymentStep, StillUnknown
-    from agent.readers.reader import Reader
+    from agent.payment import (
+        Baseline,
+        Decision,
+        PaymentDesk,
+        PaymentRequest,
+        PaymentStep,
+        StillUnknown,
+    )
+    from protocols.readers.protocol import IssuerAnswer, TapData
 
 UNKNOWN = 3
 EXIT_CODES = {"approved": 0, "declined": 1, "cancelled": 4, "failed": 5}
@@ -30,18 +37,40 @@ def register(subparsers: Subparsers) -> None:
         example="""
 omnitill-agent sale --profile generic-zvt-tcp --address tcp://192.168.1.50:20007 --amount 12.34 --currency EUR
 omnitill-agent sale --profile generic-zvt-serial --address 'serial:///dev/ttyUSB0?baud=115200' --amount 0.01 \\
-    --currency EUR --password 123456""",
+    --currency EUR --password 123456
+omnitill-agent simulate ecr17 --tcp 127.0.0.1:10000
+omnitill-agent sale --profile generic-ecr17-tcp --address tcp://127.0.0.1:10000 --amount 12.34 --currency EUR
+omnitill-agent simulate concert --pty /tmp/ttyPOS
+omnitill-agent sale --profile generic-concert-cdc --address serial:///tmp/ttyPOS --amount 12.34 --currency EUR
+omnitill-agent simulate magtek_mms --profile magtek-dynaprox --pty /tmp/ttyCARD
+omnitill-agent sale --profile magtek-dynaprox --address serial:///tmp/ttyCARD --amount 12.34 --currency EUR \\
+    --authorize approve
+omnitill-agent simulate idtech_neo --profile idtech-vp3300 --pty /tmp/ttyCARD
+omnitill-agent sale --profile idtech-vp3300 --address serial:///tmp/ttyCARD --amount 12.34 --currency EUR \\
+    --authorize approve""",
         notes="""Prints one JSON line for each step, and the outcome as the last one. Real money moves on a real reader.
+A reader that only reads cards leaves the decision to a processor, which is not here: --authorize plays the card's
+issuer, and only to a simulated reader, which seals with the example keys of the standards. Any other card is told that
+nobody could be reached.
 When the answer is lost the payment is never repeated: the reader is asked what became of it.
 Ctrl-C asks the reader to stop and waits for what it says; a second one, or one while evidence is looked for, gives up.
 Exit code: 0 approved, 1 declined, 2 line not understood, 3 unknown (the last line says why), 4 cancelled,
   5 failed (certainly nothing was charged).""",
     )
     parser.add_argument("--profile", required=True, metavar="ID", help="what kind of reader it is")
-    parser.add_argument("--address", required=True, help="tcp://HOST:PORT or serial:///dev/…")
+    parser.add_argument(
+        "--address",
+        required=True,
+        help="tcp://HOST:PORT, serial:///dev/…, usb://VID:PID or ble://ADDRESS",
+    )
     parser.add_argument("--amount", required=True, help="such as 12.34")
     parser.add_argument("--currency", required=True, help="three letters, such as EUR")
     parser.add_argument("--password", help="of the reader; without it the profile's default")
+    parser.add_argument(
+        "--authorize",
+        choices=["approve", "decline"],
+        help="what the card's issuer says, for a simulated reader that only reads cards",
+    )
     parser.add_argument(
         "--timeout",
         type=int,
@@ -63,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     import structlog
 
     from agent.errors import AgentError
-    from agent.payment import PaymentRequest
+    from agent.payment import PaymentDesk, PaymentRequest
     from agent.readers.connecting import reader_for
     from firmware_profiles import ProfileError, load_profile
     from protocols.errors import ProtocolError
@@ -80,12 +109,18 @@ def run(arguments: argparse.Namespace) -> int:
         profile = load_profile(arguments.profile)
         password = Secret(arguments.password) if arguments.password else None
         request = PaymentRequest(amount, card_timeout_s=arguments.timeout)
+        authorises = profile.can("authorises")
+        if objection := _objection(profile.id, arguments.authorize, authorises=authorises):
+            complain(objection)
+            return USAGE
+        issuer = _Issuer(approves=arguments.authorize == "approve")
 
         async def sale() -> int:
             reader = reader_for(
                 profile, arguments.address, currency=amount.currency, password=password
             )
-            return await _Sale(reader, request, arguments.patience).run()
+            desk = PaymentDesk(reader, authorises=authorises)
+            return await _Sale(desk, request, issuer, arguments.patience).run()
 
         return asyncio.run(sale())
     except (AgentError, ProfileError, ProtocolError) as error:
@@ -93,19 +128,56 @@ def run(arguments: argparse.Namespace) -> int:
         return USAGE
 
 
+def _objection(profile_id: str, authorize: str | None, *, authorises: bool) -> str:
+    if authorises and authorize:
+        return f"{profile_id} decides by itself; leave --authorize out"
+    if not authorises and not authorize:
+        return (
+            f"{profile_id} only reads cards, and no processor is here; with a simulated reader say "
+            "--authorize approve or --authorize decline"
+        )
+    return ""
+
+
+class _Issuer:
+    """Plays the issuer of cards that a simulated reader sealed; for any other card nobody can be reached."""
+
+    def __init__(self, *, approves: bool) -> None:
+        self._approves = approves
+
+    async def authorize(self, tap: TapData, _within_s: float) -> IssuerAnswer:
+        from protocols.readers.ksn import is_of_test_key
+        from protocols.readers.protocol import NOBODY_REACHED, IssuerAnswer
+
+        if not is_of_test_key(tap.ksn):
+            write_json(
+                {
+                    "step": "not_authorized",
+                    "text": "this reader has keys of its own, so it is no simulated one; nobody was asked",
+                }
+            )
+            return NOBODY_REACHED
+        return IssuerAnswer(
+            approved=self._approves,
+            response_code="00" if self._approves else "05",
+            authorization_code="SIM001" if self._approves else "",
+        )
+
+
 class _Sale:
     """Runs one payment and tells about it."""
 
-    def __init__(self, reader: Reader, request: PaymentRequest, patience_s: float) -> None:
+    def __init__(
+        self, desk: PaymentDesk, request: PaymentRequest, issuer: _Issuer, patience_s: float
+    ) -> None:
         import asyncio
         import time
 
-        from agent.payment import PaymentDesk
-
-        self._reader = reader
+        self._reader = desk.reader
         self._request = request
+        self._issuer = issuer
         self._patience_s = patience_s
-        self._desk = PaymentDesk(reader)
+        self._desk = desk
         self._cancel = asyncio.Event()
         self._give_up = asyncio.Event()
         self._baseline: Baseline | None = None
@@ -148,7 +220,11 @@ class _Sale:
         named = {"terminal_id": identity.terminal_id, "software_version": identity.software_version}
         write_json({"step": "ready", **{name: text for name, text in named.items() if text}})
         ended = await self._desk.take(
-            self._request, on_begin=self._begin, on_step=_tell_step, cancel=self._cancel
+            self._request,
+            on_begin=self._begin,
+            on_step=_tell_step,
+            cancel=self._cancel,
+            authorize=self._issuer.authorize,
         )
         return await self._settle(ended) if isinstance(ended, StillUnknown) else ended
 

@@ -12,6 +12,10 @@ from protocols.errors import CommandNotPossible, MalformedMessage
 
 #: Length in bytes -> bits of the counter, and how many of them may be set (X9.24-1 A.2, X9.24-3 6.2).
 _COUNTERS: Final = {10: (21, 10), 12: (32, 16)}
+#: X9.24-1 A.4 and X9.24-3 B: the examples of the standards.
+_EXAMPLES: Final = frozenset(
+    map(bytes.fromhex, ("ffff9876543210e00000", "123456789012345600000000"))
+)
 
 
 def counter(ksn: bytes) -> int:
@@ -50,6 +54,11 @@ def remaining(ksn: bytes) -> int:
         else:
             left += sum(comb(bit, more) for more in range(max(0, most - ones)))
     return left
+
+
+def is_of_test_key(ksn: bytes) -> bool:
+    """True for the keys that the standards print as examples, which everybody knows. Raises as ``counter``."""
+    return key_name(ksn) in _EXAMPLES
 
 
 def _shape(ksn: bytes) -> tuple[int, int]:

@@ -60,6 +60,12 @@ def repertoire(name: str) -> Repertoire:
     return Repertoire(peer.SCRIPTS, peer.FAULTS, peer.DIGITS, peer.CONTROLS)
 
 
+def recorded_framings(name: str) -> tuple[str, ...]:
+    """How a recorded message may be cut, for ``describe``; the usual one first. Raises as above."""
+    framings: tuple[str, ...] = _part(name, "decode").FRAMINGS
+    return framings
+
+
 def describe(name: str, recorded: bytes, *, framing: str) -> dict[str, Any]:
     """A recorded message, JSON-able and masked. Raises MalformedMessage, or CommandNotPossible as above."""
     described: dict[str, Any] = _part(name, "decode").describe(recorded, framing=framing)

@@ -50,6 +50,19 @@ def run_agent(*arguments: str, said: str | None = None, timeout_s: float = 30) -
     return Ended(process.returncode, [json.loads(line) for line in out.splitlines()], err)
 
 
+def run_help(command: str) -> str:
+    """What a command says of itself."""
+    return subprocess.run(
+        [str(PROGRAM), command, "--help"], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
+
+
+def examples_of(command: str) -> list[str]:
+    """The lines of its example, as a shell would join them."""
+    _, _, example = run_help(command).partition("Example:\n")
+    return [line.strip() for line in example.replace("\\\n", " ").splitlines() if line.strip()]
+
+
 class Simulation:
     """A running `omnitill-agent simulate`."""
 

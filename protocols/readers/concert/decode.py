@@ -10,7 +10,7 @@ from protocols.readers.concert.frames import FrameStream, Message, Signal
 
 Json = str | int | bool | list["Json"] | dict[str, "Json"]
 
-FRAMINGS: Final = ("serial",)
+FRAMINGS: Final = ("serial", "apdu")
 
 
 def describe(recorded: bytes, *, framing: str = "serial") -> dict[str, Json]:

@@ -17,7 +17,7 @@ from protocols.readers.ecr17.frames import (
 
 Json = str | int | bool | list["Json"] | dict[str, "Json"]
 
-FRAMINGS: Final = ("serial", "tcp")
+FRAMINGS: Final = ("tcp", "serial", "apdu")
 _BARE: Final = "apdu"
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Json = str | int | bool | list["Json"] | dict[str, "Json"]
 
+FRAMINGS: Final = ("apdu", "serial", "tcp")
 STARS: Final = "******"
 _SIGNALS: Final = {serial_link.ACK: "ack", serial_link.NAK: "nack"}
 #: Parts of a head that are bit fields and read best in hexadecimal.
@@ -33,7 +34,7 @@ def describe(
 ) -> dict[str, Json]:
     """One message, field by field.
 
-    ``framing`` is ``apdu`` (a bare message, as on TCP) or ``serial`` (one frame, or a single ACK or NAK byte).
+    ``framing`` is ``apdu`` or ``tcp`` (a bare message) or ``serial`` (one frame, or a single ACK or NAK byte).
     ``answering`` is the command that a completion belongs to, if it is known. ``bmps`` are pairs of id and masked
     content in hexadecimal, in which nibble ``e`` hides a digit; ``fields`` the same as values; ``meaning`` in words.
 

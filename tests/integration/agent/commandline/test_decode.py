@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.agent_program import run_agent
+from protocols.money import Money
+from protocols.readers import registry
+from protocols.readers.concert.frames import encode_frame
+from protocols.readers.concert.messages import Answer, encode_answer
+from tests.support.agent_program import examples_of, run_agent, run_help
+
+LONG_ANSWER = encode_frame(
+    encode_answer(Answer("01", 0, Money(1250, "EUR"), "1"), 978, report="CB 4111111111111111")
+).hex()
 
 
 def test_a_message_is_shown_field_by_field() -> None:
@@ -20,6 +28,51 @@ def test_a_serial_frame_is_taken_out_of_its_wrapping() -> None:
 
     assert ended.code == 0
     assert ended.lines[0]["decoded"]["name"] == "diagnosis"
+
+
+def test_every_example_of_the_help_is_understood() -> None:
+    examples = [line for line in examples_of("decode") if "<" not in line]
+
+    ends = [run_agent(*line.split()[1:]) for line in examples]
+
+    assert {line.split()[2] for line in examples} == set(registry.names())
+    assert [one.code for one in ends] == [0] * len(examples)
+    assert [one for one in ends if len(one.lines) != 1] == []
+
+
+@pytest.mark.parametrize("protocol", registry.names())
+def test_a_framing_that_there_is_not_is_named_with_those_there_are(protocol: str) -> None:
+    ended = run_agent("decode", protocol, "--framing", "smoke", "00")
+
+    assert (ended.code, ended.lines) == (2, [])
+    assert ", ".join(registry.recorded_framings(protocol)) in ended.complaint
+
+
+def test_the_help_names_every_framing() -> None:
+    said = run_help("decode")
+
+    for protocol in registry.names():
+        (line,) = [one for one in said.splitlines() if one.strip().startswith(f"{protocol} ")]
+        missing = [one for one in registry.recorded_framings(protocol) if one not in line]
+        assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (("ecr17", "010044494749544152452050494E20202020202020 04"), None),
+        (("ecr17", "06 03 79"), "ack"),
+        (("ecr17", "--framing", "apdu", b"123456780T000000000000123456000000".hex()), "response"),
+        (("concert", "05"), "enq"),
+        (("concert", LONG_ANSWER), "answer"),
+    ],
+)
+def test_other_protocols_are_shown_too(arguments: tuple[str, ...], kind: str | None) -> None:
+    ended = run_agent("decode", *arguments)
+
+    assert (ended.code == 0) == (kind is not None)
+    assert ended.lines[0].get("kind") == kind
+    assert "4111111111111111" not in str(ended.lines)
 
 
 def test_standard_input_is_read_line_by_line() -> None:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.agent_program import Ended, Simulation, run_agent, simulation, start_agent
+from agent.commandline.sale import _Issuer
+from protocols.readers.protocol import NOBODY_REACHED, TapData
+from tests.support.agent_program import (
+    Ended,
+    Simulation,
+    examples_of,
+    run_agent,
+    simulation,
+    start_agent,
+)
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -178,6 +192,136 @@ def test_a_line_that_means_nothing_is_refused_and_nothing_is_sent(
 
     assert (ended.code, ended.lines) == (2, [])
     assert says in ended.complaint
+
+
+@pytest.mark.parametrize(
+    ("simulated", "sold"),
+    [
+        (example, following)
+        for example, following in pairwise(examples_of("sale"))
+        if " simulate " in example
+    ],
+    ids=lambda line: line.split()[2] if " simulate " in line else "",
+)
+def test_the_help_has_a_line_that_works_for_each_protocol(
+    simulated: str, sold: str, tmp_path: Path
+) -> None:
+    _, _, protocol, *options = shlex.split(simulated)
+    where = {
+        "127.0.0.1:10000": f"127.0.0.1:{free_port()}",
+        "/tmp/ttyPOS": str(tmp_path / "ttyPOS"),
+        "/tmp/ttyCARD": str(tmp_path / "ttyCARD"),
+    }
+
+    def placed(words: list[str]) -> list[str]:
+        return [
+            next((word.replace(old, new) for old, new in where.items() if old in word), word)
+            for word in words
+        ]
+
+    with simulation(*placed(options), "--pace", "0.02", protocol=protocol) as reader:
+        ended = run_agent(*placed(shlex.split(sold)[1:]))
+        said = repr(ended.lines)
+
+    assert (ended.code, ended.lines[-1]["outcome"]) == (0, "approved"), said
+    assert ended.lines[-1]["amount_minor"] == 12_34
+    assert reader.address in said
+    assert "4111111111111111" not in said
+
+
+def test_the_help_shows_a_reader_of_each_kind() -> None:
+    simulated = {line.split()[2] for line in examples_of("sale") if " simulate " in line}
+
+    assert simulated == {"ecr17", "concert", "magtek_mms", "idtech_neo"}
+
+
+@contextlib.contextmanager
+def _card_reader(tmp_path: Path, *more: str) -> Iterator[Simulation]:
+    with simulation(
+        "--profile", "idtech-vp3300", "--pty", str(tmp_path / "ttyCARD"), "--pace", "0.02", *more,
+        protocol="idtech_neo",
+    ) as reader:  # fmt: skip
+        yield reader
+
+
+def _sell_card(reader: Simulation, *more: str) -> Ended:
+    return run_agent(
+        "sale", "--profile", "idtech-vp3300", "--address", reader.address,
+        "--amount", "12.34", "--currency", "EUR", *more,
+    )  # fmt: skip
+
+
+def test_an_issuer_that_is_played_may_decline(tmp_path: Path) -> None:
+    with _card_reader(tmp_path) as reader:
+        ended = _sell_card(reader, "--authorize", "decline")
+
+    assert (ended.code, ended.lines[-1]["outcome"]) == (1, "declined")
+
+
+def test_a_card_reader_without_an_issuer_is_not_begun(tmp_path: Path) -> None:
+    ended = run_agent(
+        "sale", "--profile", "idtech-vp3300", "--address", f"serial://{tmp_path / 'none'}",
+        "--amount", "1.00", "--currency", "EUR",
+    )  # fmt: skip
+
+    assert (ended.code, ended.lines) == (2, [])
+    assert "--authorize approve" in ended.complaint
+
+
+def test_a_terminal_that_decides_by_itself_gets_no_issuer() -> None:
+    ended = run_agent(
+        "sale", "--profile", "generic-zvt-tcp", "--address", "tcp://127.0.0.1:1",
+        "--amount", "1.00", "--currency", "EUR", "--authorize", "approve",
+    )  # fmt: skip
+
+    assert (ended.code, ended.lines) == (2, [])
+    assert "leave --authorize out" in ended.complaint
+
+
+def test_no_issuer_is_played_for_a_reader_with_keys_of_its_own() -> None:
+    issuer = _Issuer(approves=True)
+    example = TapData("idtech_neo", "dukpt-tdes", bytes.fromhex("ffff9876543210e00001"), b"")
+    real = TapData("idtech_neo", "dukpt-tdes", bytes.fromhex("62994900750002e00001"), b"")
+
+    answers = [asyncio.run(issuer.authorize(tap, 30)) for tap in (example, real)]
+
+    assert [answer.approved for answer in answers] == [True, False]
+    assert answers[1] is NOBODY_REACHED
+
+
+@pytest.mark.parametrize(
+    ("protocol", "profile", "amount", "code", "outcome", "by"),
+    [
+        ("ecr17", "generic-ecr17-tcp", "1.05", 1, "declined", "answer"),
+        ("ecr17", "generic-ecr17-tcp", "1.95", 5, "failed", "totals"),
+        ("ecr17", "generic-ecr17-tcp", "1.97", 0, "approved", "recall"),
+        ("ecr17", "generic-ecr17-tcp", "1.99", 0, "approved", "recall"),
+        ("concert", "generic-concert-cdc", "1.05", 1, "declined", "answer"),
+        ("concert", "generic-concert-cdc", "1.09", 3, "unknown", None),
+        ("concert", "generic-concert-cdc", "1.99", 3, "unknown", None),
+    ],
+)
+def test_each_protocol_ends_with_as_much_truth_as_it_has(
+    protocol: str,
+    profile: str,
+    amount: str,
+    code: int,
+    outcome: str,
+    by: str | None,
+    tmp_path: Path,
+) -> None:
+    where = ("--tcp", "127.0.0.1:0") if protocol == "ecr17" else ("--pty", str(tmp_path / "tty"))
+    with simulation(*where, "--pace", "0.02", protocol=protocol) as reader:
+        ended = run_agent(
+            "sale", "--profile", profile, "--address", reader.address,
+            "--amount", amount, "--currency", "EUR", "--patience", "20", timeout_s=60,
+        )  # fmt: skip
+        books = reader.books()
+
+    last = ended.lines[-1]
+    assert (ended.code, last["outcome"], last.get("decided_by")) == (code, outcome, by)
+    assert len(books["transactions"]) <= 1
+    assert outcome == "unknown" or (books["sum_minor"] > 0) == (outcome == "approved")
 
 
 def _until_step(process: subprocess.Popen[str], step: str) -> None:

@@ -170,7 +170,8 @@ def test_whatever_goes_wrong_a_payment_ends_once_and_as_the_books_say(
     assert len(done) <= 1
     assert len(asked) <= 1
     if encrypts(case.protocol):
-        assert ended is not Outcome.APPROVED or wire.resumed == 1
+        # A chip may approve without its issuer; the control plane takes that for a contradiction.
+        assert ended is not Outcome.APPROVED or wire.resumed == 1 or story == "offline_approve"
     elif done:
         assert ended in {Outcome.APPROVED, Outcome.LOST}
     else:
