@@ -60,6 +60,7 @@ _LONGEST_FILE: Final = (1 << 24) + 1024
 #: What stands before the container in card data; no source explains the real ones.
 _BEFORE: Final = b"\x01\x01\x84\x82"
 _KEPT: Final = 100
+_RESTARTS_AFTER_S: Final = 0.3
 _SERIAL: Final = re.compile(r"[0-9A-F]{7}")
 
 CONTROLS: Final[Mapping[str, str]] = {
@@ -214,6 +215,8 @@ class MmsTerminal:
         self._is_hanging = False
         #: When the boot loader shows up and when it goes again, during an update.
         self._boot_loader: tuple[float, float] | None = None
+        #: When it restarts, and whether through its boot loader; what it said before still goes out.
+        self._restart_at: tuple[float, bool] | None = None
         self._transaction: _Transaction | None = None
         self._story: Any = None  # _Story
         self._waiting: _Pause | _Await | None = None
@@ -266,6 +269,8 @@ class MmsTerminal:
     def expired(self, now: float) -> None:
         """The deadline has passed."""
         self._now = now
+        if self._restart_at is not None and now >= self._restart_at[0]:
+            self._restart(through_boot_loader=self._restart_at[1])
         if self._boot_loader is not None:
             self._mind_the_boot_loader(now)
         if self._unreachable_until is not None and now >= self._unreachable_until:
@@ -280,7 +285,8 @@ class MmsTerminal:
     def deadline(self) -> float | None:
         """When ``expired`` wants to be called."""
         leaves = self._boot_loader[1] if self._boot_loader else None
-        times = (self._wake_at, self._unreachable_until, leaves)
+        restarts = self._restart_at[0] if self._restart_at else None
+        times = (self._wake_at, self._unreachable_until, leaves, restarts)
         return min((at for at in times if at is not None), default=None)
 
     def wants_disconnect(self) -> bool:
@@ -395,7 +401,7 @@ class MmsTerminal:
                 self._say(response(asked, 0x00, 0, asked.parameters))
             case codes.RESET:
                 self._say(response(asked))
-                self._restart()
+                self._restart_soon()
             case codes.LOAD_FIRMWARE:
                 self._load(asked)
             case codes.COMMIT_FIRMWARE:
@@ -454,7 +460,7 @@ class MmsTerminal:
         )
         self._say(response(asked, 0x01, 0, b""))
         if self._strikes(MmsFault.REBOOT):
-            self._restart()
+            self._restart_soon()
             return
         if self._strikes(MmsFault.DROP_AFTER_START):
             self._drop()
@@ -677,7 +683,7 @@ class MmsTerminal:
             self.memory.software_version = self._version_in(loaded[2])
             if not self._strikes(MmsFault.FIRMWARE_SILENT):
                 self._notify(codes.FIRMWARE_OK, 0x08, loaded[1] << 8)
-        self._restart(through_boot_loader=self._framing == "usb_hid")
+        self._restart_soon(through_boot_loader=self._framing == "usb_hid")
 
     def _version_in(self, head: bytes) -> str:
         if self.memory.next_software_version:
@@ -730,8 +736,13 @@ class MmsTerminal:
         self._waiting = None
         self._wake_at = None
 
+    def _restart_soon(self, *, through_boot_loader: bool = False) -> None:
+        self._stop_story()
+        self._restart_at = self._now + _RESTARTS_AFTER_S, through_boot_loader
+
     def _restart(self, *, through_boot_loader: bool = False) -> None:
         self._stop_story()
+        self._restart_at = None
         self._is_hanging = False
         self._loaded = None
         self._has_restarted = True

@@ -35,6 +35,7 @@ def test_a_file_is_handed_over_installed_and_seen_in_the_version(framing: str) -
     counter.open()
 
     finished = counter.do(install())
+    counter.run(lambda: not counter.is_connected)
     identity = counter.open().identity
 
     assert finished.outcome is Outcome.DONE
