@@ -132,7 +132,7 @@ class CardAccounts:
         except ProcessorRefused as error:
             raise CardPresentKeyRefused(
                 field="secret",
-                reason=f"CyberSource does not know this key: {error.text}. Copy it once more.",
+                reason="CyberSource does not know this key. Copy it once more.",
             ) from error
         except CardPresentError as error:
             raise Unavailable(what="CyberSource") from error

@@ -15,6 +15,16 @@ class CardPresentNotConnected(Conflict):
     )
 
 
+class ReaderNeedsProcessor(Conflict):
+    """An encrypting reader whose cards nobody would take."""
+
+    code = "reader_needs_processor"
+    message = (
+        "{reader} encrypts cards, and no processor that takes them is connected. Stripe does not accept readers of "
+        "other makers. Pick another reader, or ask an owner to connect CyberSource under Settings, Payments."
+    )
+
+
 class CardPresentKeyRefused(RequestRefused):
     """A key that cannot be right, or that the processor does not know."""
 

@@ -9,6 +9,16 @@ from protocols.session import SessionState
 
 
 @dataclass(frozen=True, slots=True)
+class SaleStarting:
+    """A sale is about to be sent to a reader. A handler that raises keeps it from starting."""
+
+    merchant_id: str
+    reader_id: str
+    reader_name: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionDecided:
     """A session reached its end."""
 

@@ -32,6 +32,7 @@ from control_plane.payments.errors import (
     ReaderSuspended,
     SessionDecided,
 )
+from control_plane.payments.events import SaleStarting
 from control_plane.payments.events import SessionDecided as SessionDecidedEvent
 from control_plane.payments.lifecycle import SessionKind, StepKind
 from control_plane.payments.models import HOLDS_READER, SESSIONS
@@ -102,6 +103,8 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
     elif wish.payment_id is None:
         # As a try of a payment, it was looked at when that began.
         _check_limits(db, caller, wish.amount, reader)
+    if not is_refund:
+        events.publish(db, SaleStarting(reader.merchant_id, reader.id, reader.name, reader.profile))
     session_id = new_id("ts")
     reference, note = redact_card_numbers(wish.reference), redact_card_numbers(wish.note)
     body = StartPayment(

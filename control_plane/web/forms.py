@@ -14,6 +14,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from control_plane.accounts.permissions import Permission
+from control_plane.card_present.encrypting import lacks_processor
 from control_plane.customers import queries as customers
 from control_plane.customers.expiry import Expiry, expiry_of
 from control_plane.customers.models import MethodStatus
@@ -34,7 +35,7 @@ from control_plane.till.values import (
 from control_plane.virtual_terminal import cloud_readers
 from control_plane.virtual_terminal.accounts import account_of
 from control_plane.virtual_terminal.wishes import Order
-from control_plane.web import pay_words, present
+from control_plane.web import card_words, pay_words, present
 from control_plane.web.i18n import N_
 from control_plane.web.pay_views import (
     Bill,
@@ -396,7 +397,15 @@ def order_of(db: Transaction, visit: Visit, wish: Filled) -> tuple[Order | None,
 def readers_of(db: Transaction, visit: Visit, chosen: str) -> list[ReaderChoice]:
     """Readers that a sale can be started on: our boxes' and the processor's."""
     rows = devices.readers(db, visit.caller.scope, devices.ReaderFilter(), limit=_MOST_READERS)
-    ours = [present.reader_choice(row, visit.places) for row in rows]
+    merchant_id = visit.caller.merchant_id
+    lacking = {
+        profile: card_words.NO_PROCESSOR
+        for profile in {row.profile for row in rows}
+        if lacks_processor(db, merchant_id, profile)
+    }
+    ours = [
+        present.reader_choice(row, visit.places, lacks=lacking.get(row.profile, "")) for row in rows
+    ]
     theirs = [
         ReaderChoice(
             one.id,

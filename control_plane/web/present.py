@@ -96,8 +96,8 @@ def sale_of_transaction(row: Row[Any], names: Names) -> SaleRow:
     )
 
 
-def reader_choice(row: Row[Any], places: Mapping[str, str]) -> ReaderChoice:
-    """A reader on the form of a new sale."""
+def reader_choice(row: Row[Any], places: Mapping[str, str], *, lacks: str = "") -> ReaderChoice:
+    """A reader on the form of a new sale; ``lacks``: why it can take no money."""
     return ReaderChoice(
         id=row.id,
         name=row.name,
@@ -105,6 +105,7 @@ def reader_choice(row: Row[Any], places: Mapping[str, str]) -> ReaderChoice:
         reach=reach(row.device_is_online, row.device_last_seen_at),
         health=row.state,
         last_seen=row.device_last_seen_at,
+        lacks=lacks,
     )
 
 

@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Any, Final
 
 from control_plane.accounts.permissions import Permission
+from control_plane.card_present import refunds as card_refunds
+from control_plane.card_present.refunds import CardRefundView, CardSaleView
 from control_plane.customers import queries as customers
 from control_plane.db.unit_of_work import Transaction
 from control_plane.errors import NotFound
@@ -35,7 +37,7 @@ from control_plane.virtual_terminal.views import (
     PaymentView,
     RefundView,
 )
-from control_plane.web import pay_words, present, refund_words, words
+from control_plane.web import card_words, pay_words, present, refund_words, words
 from control_plane.web.i18n import N_
 from control_plane.web.paper import paper_of
 from control_plane.web.paying import card_of, face_of
@@ -172,11 +174,54 @@ def page_values(db: Transaction, visit: Visit, sale: Sale) -> dict[str, Any]:
         "till_href": _till_href(visit, sale),
         "payment_id": payment.id if payment else "",
         "email": _email(db, visit, sale),
+        **_on_encrypting_reader(db, visit, sale),
     }
+
+
+def _on_encrypting_reader(db: Transaction, visit: Visit, sale: Sale) -> dict[str, Any]:
+    """What replaces values of the page when an encrypting reader took the money, and a processor of its own has it."""
+    taken = card_sale_of(db, visit, sale)
+    if taken is None:
+        return {}
+    given = card_refunds.refunds_of(db, visit.caller.scope, sale.id)
+    return {
+        "badges": [*_badges(sale), card_words.MONEY[taken.state]],
+        "refunds": [_given_back_by_card(one) for one in given],
+        "left": taken.left if taken.left.minor else None,
+        # Such a reader has no way to give money back itself.
+        "can_reverse": False,
+    }
+
+
+def card_sale_of(db: Transaction, visit: Visit, sale: Sale) -> CardSaleView | None:
+    """The money of a sale on an encrypting reader; None for all others."""
+    row = sale.row
+    if row is None or row.source != READER or row.kind is not Kind.SALE:
+        return None
+    return card_refunds.sale_of(db, visit.caller.scope, row.id)
+
+
+def _given_back_by_card(one: CardRefundView) -> GivenBack:
+    return GivenBack(
+        id=one.id,
+        amount=Money(one.amount_minor, one.currency),
+        word=card_words.REFUND[one.state],
+        reason="",
+        note=one.note,
+        by=one.requested_by_name,
+        decided_by="",
+        at=one.requested_at,
+        failure=one.problem,
+        href=f"/transactions/{one.transaction_id}" if one.transaction_id else "",
+        can_look=False,
+    )
 
 
 def refund_form(db: Transaction, visit: Visit, sale: Sale) -> RefundForm | None:
     """The dialog, unless nothing is left or the visitor may not."""
+    taken = card_sale_of(db, visit, sale)
+    if taken is not None:
+        return _card_refund_form(visit, sale, taken)
     left, payment = sale.left, sale.payment
     if left is None or payment is None or not visit.caller.can(Permission.PAYMENT_REFUND_CREATE):
         return None
@@ -199,6 +244,22 @@ def refund_form(db: Transaction, visit: Visit, sale: Sale) -> RefundForm | None:
         reasons=[(key, visit.say(text)) for key, text in refund_words.REASONS.items()],
         lines=[line for line in sold_lines(sale) if line.left],
         approval_above=_left_unseen(sale, bounds),
+    )
+
+
+def _card_refund_form(visit: Visit, sale: Sale, taken: CardSaleView) -> RefundForm | None:
+    if not taken.left.minor or not visit.caller.can(Permission.PAYMENT_REFUND_CREATE):
+        return None
+    return RefundForm(
+        key=new_id("frm"),
+        action=f"/transactions/{sale.id}/card-refunds",
+        left=taken.left,
+        amount=f"{taken.left.decimal():f}",
+        currency=taken.left.currency,
+        by="all",
+        reason="",
+        note="",
+        reasons=[],
     )
 
 
@@ -381,7 +442,7 @@ def _ledger_facts(db: Transaction, visit: Visit, row: Found) -> list[Fact]:
         Fact(N_("Application"), row.application_label or ""),
         Fact(N_("AID"), row.aid or ""),
         Fact(N_("Approval code"), row.authorization_code or "", "id"),
-        Fact(N_("The reader said") if row.source == READER else N_("The processor said"), _said(row)),
+        Fact(N_("The reader said") if row.source == READER else N_("The processor said"), _said(visit, row)),
         Fact(
             N_("Reader"), names.readers.get(row.reader_id, ""),
             href=f"/readers/{row.reader_id}" if may_read else "",
@@ -454,10 +515,9 @@ def _payment_facts(
     return facts
 
 
-def _said(row: Found) -> str:
-    if row.result_code is None:
-        return row.result_text or ""
-    return f"{row.result_text or ''} ({row.result_code})".strip()
+def _said(visit: Visit, row: Found) -> str:
+    said = visit.say(row.result_text) if row.result_text else ""
+    return said if row.result_code is None else f"{said} ({row.result_code})".strip()
 
 
 def _percent(item: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from control_plane.card_present import clearing
 from control_plane.card_present.accounts import CardAccounts, access_of, base_of, refuse_mismatch
 from control_plane.card_present.clearing import Clearing
+from control_plane.card_present.encrypting import refuse_without_processor
 from control_plane.card_present.errors import CardPresentNotConnected
 from control_plane.card_present.processor import (
     Access,
@@ -18,7 +19,7 @@ from control_plane.card_present.service import CardPresent
 from control_plane.db.engine import Database
 from control_plane.jobs.card_clearing import CardClearing
 from control_plane.parts import Parts, ProcessRole
-from control_plane.payments.events import LateResult, SessionDecided
+from control_plane.payments.events import LateResult, SaleStarting, SessionDecided
 from control_plane.processors.cybersource.adapter import CyberSource
 
 
@@ -30,6 +31,7 @@ def wire(parts: Parts) -> None:
     parts.provide(CardAccounts, accounts)
     parts.provide(CardPresent, CardPresent(parts.database, processors, parts.clock))
     parts.provide(Clearing, Clearing(parts.database, processors, parts.clock))
+    parts.handlers.on(SaleStarting, refuse_without_processor)
     parts.handlers.on(SessionDecided, clearing.session_decided)
     parts.handlers.on(LateResult, clearing.late_result)
     parts.add_service(ProcessRole.WORKER, "card clearing", lambda: CardClearing(parts))

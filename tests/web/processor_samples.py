@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from control_plane.card_present.accounts import CardAccountView
 from control_plane.virtual_terminal.accounts import AccountView
 from control_plane.virtual_terminal.cloud_readers import CloudReaderView
 from control_plane.virtual_terminal.importing import ImportView
@@ -34,6 +35,17 @@ ACCOUNT = AccountView(
     swept_until=NOW - timedelta(minutes=3),
     webhook_secrets=2,
     key_hint="demo",
+)
+CARD_ACCOUNT = CardAccountView(
+    id="cpa_1",
+    merchant_id="mer_1",
+    processor="cybersource",
+    organization="cafe_lumiere",
+    key_id="08c94330-f618-42a3-b09d-e1e43be5efda",
+    livemode=False,
+    api_base="",
+    connected_at=NOW - timedelta(days=3),
+    problem="",
 )
 _EVENT = EventView(
     id="acc_1/evt_1",
@@ -123,7 +135,15 @@ _NOTHING = dict.fromkeys(
 )
 _STRIPE: dict[str, Any] = {
     "connection": CONNECTION,
-    "written": {"publishable_key": "", "api_base": "", "since": ""},
+    "card_account": None,
+    "written": {
+        "publishable_key": "",
+        "api_base": "",
+        "since": "",
+        "card_organization": "",
+        "card_key_id": "",
+        "card_api_base": "",
+    },
     "problems": {},
     "may": True,
     "base_url": "https://till.example.com/webhooks/stripe",
@@ -151,6 +171,18 @@ PROCESSOR_SAMPLES = {
         "/settings/payments",
         _STRIPE | {"connection": None, "problems": {"secret_key": "A secret key begins with sk_."}},
         status=422,
+    ),
+    "card-present": Sample(
+        "settings/payments.html", "/settings/payments", _STRIPE | {"card_account": CARD_ACCOUNT}
+    ),
+    "card-present-refused": Sample(
+        "settings/payments.html",
+        "/settings/payments",
+        _STRIPE
+        | {
+            "card_account": replace(CARD_ACCOUNT, problem="HTTP_401: Authentication Failed"),
+            "problems": {"card_secret": "CyberSource does not know this key. Copy it once more."},
+        },
     ),
     "stripe-reader-add": Sample("readers/add_stripe.html", "/readers/add/stripe", _REGISTER),
     "stripe-reader-refused": Sample(

@@ -15,7 +15,7 @@ from control_plane.accounts.permissions import ROLES, Role
 from control_plane.receipts import document as paper
 from control_plane.receipts.look import Look
 from control_plane.receipts.sheet import sheet_of
-from control_plane.web import words
+from control_plane.web import card_words, words
 from control_plane.web.views import (
     Attention,
     Choice,
@@ -76,6 +76,7 @@ READERS = [
     ReaderChoice("rd_1", "Counter 1", "Lyon", "online", "ready"),
     ReaderChoice("rd_2", "Counter 2", "Lyon", "online", "busy"),
     ReaderChoice("rd_3", "Terrace", "Lyon", "offline", "disconnected"),
+    ReaderChoice("rd_4", "Kiosk", "Lyon", "online", "ready", lacks=card_words.NO_PROCESSOR),
 ]
 SALES = [
     SaleRow(

@@ -15,6 +15,8 @@ from starlette.responses import RedirectResponse, Response
 from control_plane.accounts import queries as accounts
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
+from control_plane.card_present.accounts import account_of as card_account_of
+from control_plane.card_present.encrypting import is_encrypting_reader
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices import queries
 from control_plane.devices.timeline import readers_topic
@@ -26,7 +28,7 @@ from control_plane.payments import queries as payments
 from control_plane.payments.models import COMMANDS
 from control_plane.virtual_terminal import cloud_readers
 from control_plane.virtual_terminal.cloud_readers import CloudReaderView
-from control_plane.web import present, reader_software, words
+from control_plane.web import card_words, present, reader_software, words
 from control_plane.web.fleet import (
     MOST,
     Act,
@@ -177,10 +179,7 @@ async def reader_live(
         site = site_of(request)
         with parts.database.reading() as db:
             visit = site.visit(db, request, caller)
-            axes = [
-                *_reader_axes(visit, _reader(db, caller, reader_id)),
-                *reader_software.axes(db, visit, reader_id),
-            ]
+            axes = _reader_axes(db, visit, _reader(db, caller, reader_id))
             moments = _moments(db, visit, reader_id)
             return {
                 "#axes": site.fragment(visit, "readers/_axes.html", axes=axes),
@@ -250,7 +249,7 @@ def reader_page(
             *(_reader_acts(visit, reader) if caller.can(Permission.READER_MANAGE) else []),
             *(reader_software.acts(db, visit, reader) if caller.can(Permission.DEVICE_MANAGE) else []),
         ],
-        axes=[*_reader_axes(visit, reader), *reader_software.axes(db, visit, reader_id)],
+        axes=_reader_axes(db, visit, reader),
         facts=[fact for fact in facts if fact[1]],
         related_title=visit.say(N_("Latest sales")),
         related=[
@@ -337,7 +336,7 @@ def _reader(db: Transaction, caller: Caller, reader_id: str) -> Row[Any]:
     return reader
 
 
-def _reader_axes(visit: Visit, reader: Row[Any]) -> list[Axis]:
+def _reader_axes(db: Transaction, visit: Visit, reader: Row[Any]) -> list[Axis]:
     row = present.reader_row(reader, visit.places)
     health = words.word(words.HEALTH, row.health)
     why = visit.health_next(row.health, reader.reason)
@@ -345,7 +344,23 @@ def _reader_axes(visit: Visit, reader: Row[Any]) -> list[Axis]:
         reach_axis(visit, row.reach, reader.device_last_seen_at),
         Axis(visit.say(N_("Health")), health, why),
         sync_axis(visit, row.sync, reader.device_reported),
+        *_processor_axis(db, visit, reader.profile),
+        *reader_software.axes(db, visit, reader.id),
     ]
+
+
+def _processor_axis(db: Transaction, visit: Visit, profile: str) -> list[Axis]:
+    """Of an encrypting reader: whether anybody takes its cards."""
+    if not is_encrypting_reader(profile):
+        return []
+    account = card_account_of(db, visit.caller.merchant_id)
+    if account is None:
+        word, why = card_words.NOT_CONNECTED, visit.say(card_words.NO_PROCESSOR)
+    elif account.problem:
+        word, why = card_words.OBJECTS, account.problem
+    else:
+        word, why = card_words.CONNECTED, visit.say(card_words.TAKEN_BY)
+    return [Axis(visit.say(N_("Processor")), word, why)]
 
 
 def _reader_acts(visit: Visit, reader: Row[Any]) -> list[Act]:

@@ -1,4 +1,4 @@
-"""The Stripe account: connecting it, what it may do, whether its events come, its history."""
+"""The accounts that take money: Stripe's, with its events and history, and the one for encrypting readers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from starlette.responses import RedirectResponse, Response
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
+from control_plane.card_present import accounts as card_present
+from control_plane.card_present.accounts import CardAccounts
+from control_plane.card_present.processor import Access
 from control_plane.db.unit_of_work import Transaction
 from control_plane.errors import DomainError
 from control_plane.http.dependencies import App, Db, ReadDb
@@ -38,7 +41,11 @@ Owning = Annotated[Caller, requires(Permission.PROCESSOR_MANAGE)]
 _ADDRESS: Final = "/settings/payments"
 _EVENTS: Final = 8
 #: What is typed and shown again; a secret never is.
-_SHOWN_AGAIN: Final = ("publishable_key", "api_base", "since")
+_SHOWN_AGAIN: Final = (
+    "publishable_key", "api_base", "since", "card_organization", "card_key_id", "card_api_base",
+)  # fmt: skip
+#: Fields of the account of encrypting readers, as the form calls them.
+_CARD_FIELDS: Final = frozenset({"organization", "key_id", "secret", "livemode", "api_base"})
 
 MOTO: Final[dict[bool | None, str]] = {
     True: N_("Cards can be typed in for customers who are on the telephone."),
@@ -57,6 +64,11 @@ _REASONS: Final = (
     N_("One key is for tests and the other for real money. Copy both of one kind."),
     N_("An address begins with https://, such as that of the sandbox."),
     N_("Stripe does not know this key, or it was revoked. Copy it once more."),
+    N_("Copy it from the Business Center: letters, digits and dashes."),
+    N_("A shared secret is a longer text of base64. Copy it from the Business Center."),
+    N_("An address begins with http:// or https://."),
+    N_("A key of the sandbox works at the sandbox only, and no other key works there."),
+    N_("CyberSource does not know this key. Copy it once more."),
 )
 
 
@@ -168,6 +180,53 @@ async def disconnect(request: Request, caller: Owning, parts: App, form: Form) -
     )
 
 
+@router.post("/readers/connect")
+async def connect_card_present(
+    request: Request, caller: Owning, parts: App, form: Form
+) -> Response:
+    """Check the key with CyberSource, and keep it."""
+    access = Access(
+        organization=form.text("card_organization", 64),
+        key_id=form.text("card_key_id", 64),
+        secret=form.text("card_secret", 300),
+        livemode=form.text("card_livemode") == "live",
+        base=form.text("card_api_base", 300),
+    )
+
+    def act() -> None:
+        try:
+            parts.get(CardAccounts).connect(caller.merchant_id, caller.actor, access)
+        except DomainError as refused:
+            # Two forms of the page have fields of the same name.
+            if refused.facts.get("field") in _CARD_FIELDS:
+                refused.facts["field"] = f"card_{refused.facts['field']}"
+            raise
+
+    return await _done(request, caller, parts, form, act)
+
+
+@router.post("/readers/check")
+async def check_card_present(request: Request, caller: Owning, parts: App, form: Form) -> Response:
+    """Ask CyberSource whether the key still works."""
+    return await _done(
+        request, caller, parts, form, lambda: parts.get(CardAccounts).check(caller.merchant_id)
+    )
+
+
+@router.post("/readers/disconnect")
+async def disconnect_card_present(
+    request: Request, caller: Owning, parts: App, form: Form
+) -> Response:
+    """Forget the key."""
+    return await _done(
+        request,
+        caller,
+        parts,
+        form,
+        lambda: parts.get(CardAccounts).disconnect(caller.merchant_id, caller.actor),
+    )
+
+
 @router.post("/import")
 def start_import(request: Request, caller: Owning, db: Db, form: Form) -> Response:
     """Let a worker take over what happened before."""
@@ -244,6 +303,7 @@ def _page(
         "settings/payments.html",
         status=status,
         connection=_connection(db, site.parts, caller.merchant_id),
+        card_account=card_present.account_of(db, caller.merchant_id),
         written={name: form.text(name) if form else "" for name in _SHOWN_AGAIN},
         problems=problems or {},
         may=caller.can(Permission.PROCESSOR_MANAGE),

@@ -10,6 +10,9 @@ from starlette.responses import RedirectResponse, Response
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
+from control_plane.card_present import refunds as card_refunds
+from control_plane.card_present.clearing import Clearing
+from control_plane.card_present.refunds import CardRefundView
 from control_plane.db.unit_of_work import Transaction
 from control_plane.errors import DomainError, NotFound, RequestRefused
 from control_plane.http.dependencies import App, Db, ReadDb, WriterSlot
@@ -25,10 +28,10 @@ from control_plane.virtual_terminal.desk import Desk
 from control_plane.virtual_terminal.lifecycle import RefundReason
 from control_plane.virtual_terminal.views import RefundView
 from control_plane.virtual_terminal.wishes import RefundWish
-from control_plane.web import refund_words
+from control_plane.web import card_words, refund_words
 from control_plane.web.filled import Filled, Form
 from control_plane.web.i18n import N_
-from control_plane.web.sale import page_values, refund_form, sale_of
+from control_plane.web.sale import card_sale_of, page_values, refund_form, sale_of
 from control_plane.web.sale_views import RefundForm
 from control_plane.web.visits import Visit, site_of
 from protocols.errors import MoneyMismatch
@@ -62,6 +65,14 @@ async def give_back(
 ) -> Response:
     """Give money back, or ask for it: above the limit, somebody else decides."""
     return await apart(_give_back, request, caller, parts, payment_id, form)
+
+
+@router.post("/{transaction_id}/card-refunds")
+async def give_back_card(
+    request: Request, caller: Refunding, parts: App, transaction_id: str, form: Form
+) -> Response:
+    """Give money back of a sale on an encrypting reader."""
+    return await apart(_give_back_card, request, caller, parts, transaction_id, form)
 
 
 @router.post("/{payment_id}/refunds/{refund_id}/look")
@@ -131,6 +142,35 @@ def _give_back(
     return RedirectResponse(f"/transactions/{payment_id}?refund={refund.id}", 303)
 
 
+def _give_back_card(
+    request: Request, caller: Caller, parts: Parts, transaction_id: str, form: Filled
+) -> Response:
+    with parts.database.reading() as db:
+        visit = site_of(request).visit(db, request, caller)
+        taken = card_sale_of(db, visit, sale_of(db, visit, transaction_id))
+    if taken is None:
+        raise NotFound("transaction", transaction_id)
+    try:
+        amount = None
+        if form.text("by") == "amount":
+            amount = Money.parse(form.text("amount", 20), taken.amount.currency).minor
+        with parts.database.connection() as writing:
+            refund = card_refunds.begin(
+                writing, caller, transaction_id, form.text("key", 64) or new_id("frm"),
+                amount_minor=amount, note=form.text("note"),
+            )  # fmt: skip
+    except (DomainError, MoneyMismatch) as refused:
+        with parts.database.reading() as db:
+            visit = site_of(request).visit(db, request, caller)
+            return _page(
+                request, caller, db, transaction_id,
+                status=422 if isinstance(refused, MoneyMismatch) else refused.status,
+                written=(form, _problem(visit, refused)),
+            )  # fmt: skip
+    parts.get(Clearing).give_back(refund.id)
+    return RedirectResponse(f"/transactions/{transaction_id}?refund={refund.id}", 303)
+
+
 def _wish_of(form: Filled, payment_id: str, currency: str) -> RefundWish:
     """What a form asks for. Raises MoneyMismatch, RequestRefused."""
     amount = None
@@ -192,12 +232,16 @@ def _page(
         notice = problem
         form = _as_written(form, filled, problem) if form else None
     just = next((one for one in sale.refunds if one.id == asked), None)
+    by_card = next(
+        (one for one in card_refunds.refunds_of(db, caller.scope, thing_id) if one.id == asked),
+        None,
+    )
     return site.page(
         visit,
         "transactions/detail.html",
         status=status,
         refund_form=form,
-        asked=_asked(visit, just) if just else None,
+        asked=_asked(visit, just) if just else _asked_by_card(visit, by_card) if by_card else None,
         sent=sent,
         mail_key=new_id("frm"),
         notice="" if form and form.problem else notice,
@@ -219,6 +263,12 @@ def _as_written(form: RefundForm, filled: Filled, problem: str) -> RefundForm:
         problem=problem,
         is_open=True,
     )
+
+
+def _asked_by_card(visit: Visit, refund: CardRefundView) -> tuple[str, str, str]:
+    word = card_words.REFUND[refund.state]
+    amount = visit.formats.money(Money(refund.amount_minor, refund.currency))
+    return word.tone, word.icon, f"{amount}: {visit.say(card_words.ASKED[refund.state])}"
 
 
 def _asked(visit: Visit, refund: RefundView) -> tuple[str, str, str]:
