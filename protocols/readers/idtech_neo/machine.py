@@ -118,7 +118,7 @@ class _Ask:
     data: bytes = field(default=b"", repr=False)
     timeout_s: float | None = None
     repeats: int | None = None
-    """How often to send it again when it was not answered; what was not received is always sent once more."""
+    """How often to send it again when it was not answered; what was not understood is always sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,9 @@ class _Running:
     waits_for: _Ask | _More | _Issuer | None = None
     asked: _Ask | None = None
     repeats_left: int = 0
+    """After silence."""
+    resends_left: int = 0
+    """After the reader said that it did not understand the frame."""
     takes_card: bool = False
     """A reader that is active; it may be cancelled."""
     wants_issuer: bool = False
@@ -233,6 +236,7 @@ class NeoHost:
         for found in self._line.feed(received):
             if isinstance(found, Oddity):
                 self._events.append(QuirkSeen(found.name))
+                self._may_have_missed_it(found)
             else:
                 self._receive(found)
         return self._take_events()
@@ -271,6 +275,13 @@ class NeoHost:
         """True when the connection must be closed and opened anew."""
         return self._wants_reconnect
 
+    def _may_have_missed_it(self, oddity: Oddity) -> None:
+        """A damaged frame while a card is awaited was the answer, most likely, and no second one comes."""
+        running = self._running
+        if oddity.name != "noise" and running is not None and running.takes_card:
+            soon = self._now + self._config.response_s
+            self._deadline = soon if self._deadline is None else min(self._deadline, soon)
+
     # --- running a talk ---
 
     def _go_on(self, said: _Said) -> None:
@@ -294,6 +305,7 @@ class NeoHost:
                 running.repeats_left = (
                     self._config.frame_repeats if directive.repeats is None else directive.repeats
                 )
+                running.resends_left = self._config.frame_repeats
                 self._send(directive)
             case _More(timeout_s):
                 running.repeats_left = 0
@@ -358,8 +370,8 @@ class NeoHost:
         ):
             self._unasked(frame)
             return
-        if frame.sub in codes.NOT_RECEIVED and running.repeats_left:
-            running.repeats_left -= 1
+        if frame.sub in codes.NOT_RECEIVED and running.resends_left and not running.is_cancelled:
+            running.resends_left -= 1
             self._events.append(QuirkSeen("frame_not_received", codes.status_text(frame.sub)))
             self._send(asked)
             return
@@ -577,14 +589,13 @@ class NeoHost:
         contact = self._config.contact
         if contact == "start":
             timeouts = wait_s.to_bytes(2, "big") + int(self._config.issuer_s).to_bytes(2, "big")
-            ask = _Ask(codes.CONTACT_START, b"\x01" + timeouts + objects, within_s)
+            ask = _Ask(codes.CONTACT_START, b"\x01" + timeouts + objects, within_s, repeats=0)
         else:
             number = codes.ACTIVATE if contact == "none" else codes.ACTIVATE_WITH_CONTACT
-            ask = _Ask(number, bytes((wait_s,)) + objects, within_s)
+            ask = _Ask(number, bytes((wait_s,)) + objects, within_s, repeats=0)
         self._takes_card(True)
         # Lost on the way is not the same as not understood: an activation is never sent again for silence.
-        answer = yield _Ask(ask.number, ask.data, ask.timeout_s, repeats=0)
-        repeats = self._config.frame_repeats
+        answer = yield ask
         is_authenticated = contact != "start"
         while isinstance(answer, Frame):
             status = answer.sub
@@ -592,11 +603,7 @@ class NeoHost:
                 return self._without_card(
                     _End(Outcome.FAILED, "the reader restarted; nothing was charged")
                 )
-            if status in codes.NOT_RECEIVED and repeats:
-                repeats -= 1
-                self._events.append(QuirkSeen("frame_not_received", codes.status_text(status)))
-                answer = yield _Ask(ask.number, ask.data, ask.timeout_s, repeats=0)
-            elif status in {codes.FIRST_RESPONSE, codes.INTERFACE_EVENT}:
+            if status in {codes.FIRST_RESPONSE, codes.INTERFACE_EVENT}:
                 answer = yield _More(within_s)
             elif status == codes.CONTACT and len(answer.data) < 2:
                 self._tell(Step.CARD_SEEN, status, "a chip card is in the reader: leave it there")
@@ -605,6 +612,9 @@ class NeoHost:
                 is_authenticated = True
                 self._tell(Step.CARD_SEEN, status, "a chip card is in the reader: leave it there")
                 answer = yield _Ask(codes.CONTACT_AUTHENTICATE, ask.data[:5], within_s, repeats=0)
+            elif status == codes.OK and contact == "start" and not answer.data:
+                # The answer to 60-10 once more: both have the same number.
+                answer = yield _More(within_s)
             elif status in {codes.OK, codes.ONLINE_WANTED, codes.CONTACT} and answer.data:
                 self._takes_card(False)
                 self._tell(Step.CARD_SEEN, status, "the card was read")
@@ -626,6 +636,8 @@ class NeoHost:
         status = answer.sub
         if status == codes.NO_CARD:
             return _End(Outcome.CANCELLED, codes.status_text(status), status)
+        if status in {codes.OK, codes.ONLINE_WANTED}:
+            return _End(Outcome.FAILED, "the reader told nothing of a card", status)
         error = sealed.error_of(answer.data)
         if status == codes.FAILED and self._running is not None and self._running.is_cancelled:
             return _End(Outcome.CANCELLED, "stopped", status)
@@ -653,6 +665,8 @@ class NeoHost:
         while isinstance(answer, Frame) and answer.sub in {
             codes.FIRST_RESPONSE,
             codes.INTERFACE_EVENT,
+            # The same number answers 60-11, and some lines bring things twice.
+            codes.ONLINE_WANTED,
         }:
             answer = yield _More(self._config.transaction_extra_s)
         self._tell(Step.REMOVE_CARD, codes.OK, "take the card out")

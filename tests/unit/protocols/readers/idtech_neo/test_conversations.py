@@ -285,6 +285,64 @@ def test_another_command_while_a_card_is_awaited_is_refused_here_and_cancels_the
     assert desk.terminal.is_idle()
 
 
+@pytest.mark.parametrize("framing", frames.FRAMINGS)
+def test_an_answer_that_came_damaged_does_not_hold_the_till_for_minutes(framing: str) -> None:
+    desk = Desk(framing)
+    desk.open()
+    desk.terminal.arm("bad_crc")
+    began = desk.now
+
+    finished = desk.sell(AMOUNT)
+
+    assert finished.outcome is Outcome.FAILED
+    assert desk.now - began < 15
+    assert desk.wanted == []
+    assert desk.sell(AMOUNT).outcome is Outcome.APPROVED
+
+
+@pytest.mark.parametrize("command", ["0240", "6012"])
+def test_a_command_that_the_reader_did_not_understand_is_sent_once_more(command: str) -> None:
+    desk = Desk(script="insert", host={"contact": "activate" if command == "6012" else "none"})
+    desk.open()
+    if command == "0240":
+        desk.terminal.arm("crc_refused")
+    else:
+        desk.issuer = None
+        desk.host.start(Purchase(AMOUNT), desk.now)
+        desk.run(lambda: bool(desk.wanted))
+        desk.terminal.arm("crc_refused")
+        desk.host.start(Resume(APPROVAL), desk.now)
+        desk.run(desk.host.is_idle)
+
+    finished = desk.sell(AMOUNT) if command == "0240" else desk.finished[-1]
+
+    assert finished.outcome is Outcome.APPROVED
+    assert desk.quirks == {"frame_not_received"}
+    sent = b"".join(desk.sent_by_host)
+    assert sent.count(frames.HEADER + bytes.fromhex(command)) == 2
+
+
+@pytest.mark.parametrize("contact", ["activate", "start"])
+def test_an_answer_that_comes_twice_is_heard_once(contact: str) -> None:
+    for at in range(6):
+        desk = Desk(script="insert", host={"contact": contact})
+        desk.open()
+        rolls = iter(range(100))
+        desk.terminal = make_terminal(
+            "serial",
+            {
+                "script": "insert",
+                "faults": ("duplicate_frame:0.5",),
+                "roll": lambda rolls=rolls, at=at: 0.0 if next(rolls) == at else 1.0,
+            },
+        )
+        desk.terminal.connected(desk.now)
+
+        finished = desk.sell(AMOUNT)
+
+        assert finished.outcome is Outcome.APPROVED
+
+
 # --- readers that must not be used ---
 
 
