@@ -217,6 +217,8 @@ class Ecr17Host:
         #: What the terminal's clock showed last.
         self._today: date | None = None
         self._tells_update = False
+        #: Questions that this terminal understands: a NAK to one of them only means *not now*.
+        self._answered_before: set[type] = set()
         #: The last payment result that was taken, to know it again when it is repeated.
         self._last_result = b""
 
@@ -482,6 +484,9 @@ class Ecr17Host:
             self._next_request(now)
         else:
             is_question = isinstance(running.command, RecallLast | ReadTotals | EndOfDay)
+            if is_question and type(running.command) in self._answered_before:
+                self._finish(events, Outcome.BUSY, text="the terminal does not answer this now")
+                return
             self._finish(
                 events,
                 Outcome.UNSUPPORTED if is_question else Outcome.FAILED,
@@ -535,6 +540,7 @@ class Ecr17Host:
             return
         running.result = message
         running.phase = _Phase.PRINTING
+        self._answered_before.add(type(running.command))
         prints = running.moves_money or message.code == "C"
         if prints and self._config.receipts_to_till:
             self._deadline = now + self._config.drain_s

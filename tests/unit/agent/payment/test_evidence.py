@@ -141,6 +141,18 @@ def test_a_receipt_dated_before_the_command_is_for_a_person() -> None:
     assert decided(remembered, books(replace(OURS, reader_time="121001"))).outcome == "approved"
 
 
+@pytest.mark.parametrize(("time", "is_ours"), [("1205", True), ("1204", True), ("1203", False)])
+def test_a_reader_that_tells_no_seconds_may_mean_any_of_that_minute(
+    time: str, is_ours: bool
+) -> None:
+    now = remembered_from("0504120450", 0)
+    last = replace(OURS, reader_time=time)
+
+    judged = weigh(SALE, now.baseline(SALE, 10, is_fresh=False), books(last))
+
+    assert isinstance(judged, Decision) == is_ours
+
+
 def test_the_new_year_comes_after_the_old_one() -> None:
     remembered = remembered_from("1231235900", 1000).baseline(SALE, 1120, is_fresh=False)
     new_year = replace(OURS, reader_date="0101", reader_time="000105")
@@ -307,6 +319,33 @@ def test_books_are_read_from_what_the_reader_answers() -> None:
     )
 
     assert read == Books(7.0, BEFORE, Outcome.DECLINED, "declined", 3, eur(25_00))
+
+
+def test_a_sum_without_a_count_decides_by_itself() -> None:
+    """As ECR17 tells it: one sum, no number of payments, and a result without its amount."""
+    recalled = Finished(RecallLast(), Outcome.APPROVED, payment=replace(OURS, amount=None))
+
+    def told(minor: int) -> Books:
+        totals = Finished(ReadTotals(), Outcome.DONE, totals=Totals((), eur(minor)))
+        return Books.of(recalled, totals, 300)
+
+    before = Books(100, BEFORE, Outcome.APPROVED, "approved", None, eur(50_00))
+    baseline = before.baseline(SALE, 101, is_fresh=True)
+
+    assert told(50_00).count is None
+    assert decided(baseline, told(62_34)).outcome == "approved"
+    assert decided(baseline, told(50_00)).outcome == "failed"
+    assert unknown(baseline, told(60_00)).needs_person
+
+
+def test_books_without_a_count_go_on_after_a_sale_without_an_amount() -> None:
+    before = Books(100, BEFORE, Outcome.APPROVED, "approved", None, eur(50_00))
+    finished = Finished(Purchase(eur(12_34)), Outcome.APPROVED, payment=replace(OURS, amount=None))
+
+    after = before.after(SALE, finished, 150)
+
+    assert after is not None
+    assert (after.count, after.sum) == (None, eur(62_34))
 
 
 def test_a_count_that_does_not_fit_its_byte_is_not_believed() -> None:

@@ -382,6 +382,22 @@ def test_before_any_transaction_the_terminal_says_so() -> None:
     assert recalled.text.startswith("no transaction yet")
 
 
+@pytest.mark.parametrize("command", [RecallLast(), ReadTotals()])
+def test_a_question_that_was_answered_before_is_only_refused_for_now(
+    command: ReaderCommand,
+) -> None:
+    wire = _wire()
+    assert isinstance(wire.terminal, Ecr17Terminal)
+
+    wire.terminal.arm("nak:3")
+    never_answered = wire.do(command).outcome
+    wire.do(command)
+    wire.terminal.arm("nak:3")
+    answered_before = wire.do(command).outcome
+
+    assert (never_answered, answered_before) == (Outcome.UNSUPPORTED, Outcome.BUSY)
+
+
 def test_a_receipt_comes_in_pieces_and_is_one() -> None:
     wire = _wire()
 
