@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import ReaderConfig
+from agent.supervisor import Stranger
 from protocols.cloud.events import DeviceEvent, ReportedReader
 from protocols.cloud.topics import Stream
 from protocols.readers.protocol import ReaderEvent
@@ -243,3 +244,59 @@ async def test_a_loose_plug_is_not_told_at_every_wobble(tmp_path: Path, clock: L
 
         told = [kind for kind in await events(box) if kind != "reader.errors"]
         assert told == ["reader.connected", "reader.disconnected"]
+
+
+async def test_a_reader_that_is_found_while_the_agent_runs_gets_a_place_and_loses_it(
+    tmp_path: Path, clock: LateClock
+) -> None:
+    configured, found = terminal(clock, "52500001"), terminal(clock, "52500002")
+    async with (
+        plugged_in(configured, found),
+        opened(till(tmp_path, clock, config("counter-1", configured))) as box,
+    ):
+        await settled(box, "ready")
+        box.readers.add(config("found", found))
+        (first, second) = await settled(box, "ready", "ready")
+        assert (first.name, second.name) == ("counter-1", "found")
+        assert second.terminal_id == "52500002"
+
+        box.readers.remove("found")
+        assert [one.name for one in box.readers.reported()] == ["counter-1"]
+        assert box.taps.slot(second.reader_id) is None
+
+        box.readers.add(config("found", found))
+        assert (await settled(box, "ready", "ready"))[1].reader_id == second.reader_id
+
+
+async def test_something_unknown_is_shown_with_what_was_seen_and_gets_no_payment(
+    tmp_path: Path, clock: LateClock
+) -> None:
+    async with opened(till(tmp_path, clock)) as box:
+        stranger = Stranger("0801:0001 MagTek, at usb 1-2. No profile fits.", "MagTek", "Dynamag")
+        box.readers.show("Unknown usb 1-2", "usb://0801:0001", stranger)
+        (shown,) = await settled(box, "unidentified")
+
+        assert (shown.vendor, shown.model) == ("MagTek", "Dynamag")
+        assert shown.reason == stranger.reason
+        assert shown.address == "usb://0801:0001"
+        assert box.taps.slot(shown.reader_id) is None
+        assert box.readers.state_of("Unknown usb 1-2") is None
+
+        box.readers.tell("Unknown usb 1-2", "reader.stuck_in_bootloader", "error", "It stays.")
+        assert "reader.stuck_in_bootloader" in await events(box)
+        box.readers.remove("Unknown usb 1-2")
+        assert box.readers.reported() == []
+
+
+async def test_why_a_reader_is_away_is_said_as_long_as_it_is_away(
+    tmp_path: Path, clock: LateClock
+) -> None:
+    one = terminal(clock, "52500001")
+    async with plugged_in(one) as _, opened(till(tmp_path, clock, config("counter-1", one))) as box:
+        await settled(box, "ready")
+        box.readers.remark("counter-1", "It is in its boot loader.")
+        assert box.readers.reported()[0].reason == ""
+        one.simulated.unplug()
+
+        (away,) = await settled(box, "disconnected")
+        assert away.reason == "It is in its boot loader."
