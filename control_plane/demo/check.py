@@ -96,6 +96,8 @@ class TerminalReport:
 class Report:
     """Everything that was found out; ``failures`` are sentences."""
 
+    #: Name and line of each reader that was ready.
+    ready: dict[str, str] = field(default_factory=dict)
     terminals: list[TerminalReport] = field(default_factory=list)
     processor: ProcessorReport = field(default_factory=ProcessorReport)
     failures: list[str] = field(default_factory=list)
@@ -109,6 +111,7 @@ def check(stage: Stage, say: Callable[[str], None]) -> Report:
     """Make every story's sale on every terminal, the terminals side by side; then compare the books."""
     report = Report()
     readers = stage.wait_until_ready()
+    report.ready = {terminal.name: terminal.line for terminal in stage.terminals}
     sellers = [
         (terminal, reader)
         for terminal, reader in zip(stage.terminals, readers, strict=True)
