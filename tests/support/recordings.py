@@ -53,6 +53,7 @@ COMMANDS: Final[dict[str, ReaderCommand]] = {
     "read_totals": ReadTotals(),
     "end_of_day": EndOfDay(),
 }
+TWO_PAYMENTS: Final = ("connect", "ask_status", "purchase 12.34", "purchase 0.51", "recall_last")
 ISSUER: Final = {
     "approved": IssuerAnswer(approved=True, response_code="00", authorization_code="831000"),
     "declined": IssuerAnswer(approved=False, response_code="51"),
@@ -148,10 +149,13 @@ async def record(profile: ReaderProfile) -> list[Line]:
     return lines
 
 
-def record_sealed(
-    profile: ReaderProfile, framing: str, stories: tuple[str, str] = ("insert", "swipe")
+def record_calmly(
+    profile: ReaderProfile,
+    framing: str,
+    stories: tuple[str, str] = ("insert", "swipe"),
+    names: tuple[str, ...] = TWO_PAYMENTS,
 ) -> list[Line]:
-    """Two payments with a simulated encrypting reader, packet by packet, in virtual time."""
+    """Commands to a simulated reader, piece by piece, in virtual time. `stories` of 12.34 and of 0.51."""
     host = machine_for(profile, currency="EUR", framing=framing)
     reader = registry.terminal_machine(
         profile.protocol.name,
@@ -162,7 +166,7 @@ def record_sealed(
     now = 1000.0
     reader.connected(now)
     host.connected(now)
-    for name in ("connect", "ask_status", "purchase 12.34", "purchase 0.51", "recall_last"):
+    for name in names:
         lines.append({"start": name})
         host.start(COMMANDS[name], now)
         outcome = ""
@@ -218,7 +222,25 @@ def main() -> None:
             "profile": profile_id,
             "framing": framing,
         }
-        _write(profile_id, framing, head, record_sealed(profile, framing, stories))
+        _write(profile_id, framing, head, record_calmly(profile, framing, stories))
+    for profile_id, framing, refused, more in (
+        (
+            "generic-ecr17-tcp",
+            "tcp",
+            "no_money",
+            ("recall_last", "reverse 1", "read_totals", "end_of_day"),
+        ),
+        ("generic-concert-cdc", "serial", "decline", ("refund 1.00",)),
+    ):
+        profile = load_profile(profile_id)
+        head = {
+            "source": f"simulated: Omnitill's own {profile.protocol.name} terminal, no real one; card numbers masked",
+            "profile": profile_id,
+            "framing": framing,
+        }
+        names = (*TWO_PAYMENTS[:4], *more)
+        lines = record_calmly(profile, framing, ("approve", refused), names)
+        _write(profile_id, "morning", head, lines)
     for profile_id in ("generic-zvt-tcp", "generic-zvt-serial"):
         profile = load_profile(profile_id)
         head = {
