@@ -43,7 +43,7 @@ class UpdateRefused(Conflict):
     message = "The update was not ordered. {reason}"
 
     def __init__(self, reason: str, codes: list[str]) -> None:
-        super().__init__(reason=reason, reasons=codes)
+        super().__init__(reason=reason, reasons=", ".join(codes))
 
 
 class UpdateRunning(Conflict):
