@@ -539,6 +539,8 @@ _SALVAGED: Final = (
     ("session", "SELECT * FROM session"),
     ("command", "SELECT * FROM command"),
     ("outbox", "SELECT * FROM outbox NOT INDEXED WHERE acked_at IS NULL"),
+    # How far the keys of readers came: without it a number that is played again would look new.
+    ("fact", "SELECT * FROM fact WHERE name LIKE 'ksn:%'"),
 )
 
 

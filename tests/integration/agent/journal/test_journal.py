@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.card_data import KsnWatch
 from agent.journal import (
     RESERVE_BYTES,
     Condition,
@@ -264,6 +265,25 @@ async def test_saved_messages_keep_their_number_and_new_ones_begin_a_new_epoch(
 
     assert rows[0][:2] == (1, 1)
     assert rows[1] == (2, 1, 1)
+
+
+async def test_damage_does_not_make_a_readers_key_look_unused(tmp_path: Path) -> None:
+    await filled_journal(tmp_path, 400)
+    number = bytes.fromhex("ffff9876543210e00005")
+    async with opened(tmp_path) as journal:
+        await journal.write(lambda tx: KsnWatch().seen(tx, "S1", number))
+        await journal.write(writing("colour"))
+    size = (tmp_path / "journal.db").stat().st_size
+    scribble(tmp_path / "journal.db", at=size - 8192, length=4096)
+
+    async with opened(tmp_path) as journal:
+        event = await journal.write(lambda tx: KsnWatch().seen(tx, "S1", number))
+        other = await journal.read(lambda db: fact(db, "colour"))
+
+        assert journal.opening.condition is Condition.DAMAGED
+        assert event is not None
+        assert event.kind == "reader.ksn_repeated"
+        assert other is None
 
 
 @pytest.mark.parametrize(
