@@ -37,7 +37,7 @@ def main() -> int:
     """Print one JSON object."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with _site(folder) as site:
+        with branch_site(folder) as site:
             figures = {**_start(site, folder), **_weight(site, folder)}
     figures["targets"] = {
         "rss_mib": [figures["rss_mib"], "<=", 45, 50],
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _site(folder: Path) -> Iterator[Site]:
+def branch_site(folder: Path) -> Iterator[Site]:
     executable = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
     if executable is None:
         raise SystemExit("mosquitto is not on this machine: make system")
@@ -80,11 +80,11 @@ def _start(site: Site, folder: Path) -> dict[str, Any]:
             port = listener.getsockname()[1]
             site.enrolled(state_dir, broker=site.where(port=port))
             began = time.monotonic()
-            process = _run(state_dir, folder, [])
+            process = run(state_dir, folder, [])
             listener.settimeout(20)
             connection, _ = listener.accept()
             to_dial.append(time.monotonic() - began)
-            cpu.append(_cpu_s(process.pid))
+            cpu.append(cpu_s(process.pid))
             connection.close()
             process.kill()
             process.wait()
@@ -94,7 +94,7 @@ def _start(site: Site, folder: Path) -> dict[str, Any]:
         site.enrolled(state_dir)
         seen = len(site.plane.taken(DEVICE).presence)
         began = time.monotonic()
-        process = _run(state_dir, folder, [])
+        process = run(state_dir, folder, [])
         eventually(lambda: len(site.plane.taken(DEVICE).presence) > seen, deadline_s=20)  # noqa: B023 (used at once)
         to_connect.append(time.monotonic() - began)
         process.kill()
@@ -118,29 +118,29 @@ def _weight(site: Site, folder: Path) -> dict[str, Any]:
     state_dir = folder / "weight"
     site.enrolled(state_dir)
     with simulation("--pty", str(line), "--pace", "0") as terminal:
-        process = _run(state_dir, folder, [("generic-zvt-serial", terminal.address)])
+        process = run(state_dir, folder, [("generic-zvt-serial", terminal.address)])
         states = site.plane.taken(DEVICE).states
         eventually(
             lambda: bool(states) and [one.state for one in states[-1].readers] == ["ready"],
             deadline_s=30,
         )
-        _let_pass(SETTLE_S)
-        before = _cpu_s(process.pid)
-        _let_pass(IDLE_S)
-        idle_s = _cpu_s(process.pid) - before
-        memory = _memory_mib(process.pid)
+        let_pass(SETTLE_S)
+        before = cpu_s(process.pid)
+        let_pass(IDLE_S)
+        idle_s = cpu_s(process.pid) - before
+        memory = memory_mib(process.pid)
         process.terminate()
         process.wait(20)
     return {**memory, "idle_cpu_percent": round(100 * idle_s / IDLE_S, 2)}
 
 
-def _run(state_dir: Path, folder: Path, readers: list[tuple[str, str]]) -> subprocess.Popen[bytes]:
+def run(state_dir: Path, folder: Path, readers: list[tuple[str, str]]) -> subprocess.Popen[bytes]:
     config = folder / f"{state_dir.name}.toml"
     lines = [f'state_dir = "{state_dir}"', 'cloud = "mqtt"']
-    for profile, address in readers:
+    for number, (profile, address) in enumerate(readers, 1):
         lines += [
             "[[readers]]",
-            'name = "counter-1"',
+            f'name = "counter-{number}"',
             f'profile = "{profile}"',
             f'address = "{address}"',
         ]
@@ -154,18 +154,18 @@ def _run(state_dir: Path, folder: Path, readers: list[tuple[str, str]]) -> subpr
         )
 
 
-def _let_pass(seconds: float) -> None:
+def let_pass(seconds: float) -> None:
     """Nothing is waited for: what is measured is that nothing happens."""
     threading.Event().wait(seconds)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """User and system time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * TICK_S
 
 
-def _memory_mib(pid: int) -> dict[str, float]:
+def memory_mib(pid: int) -> dict[str, float]:
     """Resident, and what of it nobody else shares."""
     sizes = {}
     for row in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
