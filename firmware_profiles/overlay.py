@@ -11,11 +11,6 @@ import binascii
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509 import load_pem_x509_certificate
-
 from firmware_profiles.errors import OverlayUntrusted
 
 if TYPE_CHECKING:
@@ -47,6 +42,11 @@ def read_signed(folder: Path, certificate_pem: bytes) -> Files:
 
     They are read once: what was checked is what is used.
     """
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (12 MiB, and few have an overlay)
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415
+
     files = read_folder(folder)
     try:
         signature = base64.b64decode((folder / SIGNATURE).read_bytes().strip(), validate=True)
