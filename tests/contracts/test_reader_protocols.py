@@ -36,6 +36,7 @@ from protocols.readers.protocol import (
     Reverse,
     ShowText,
 )
+from tests.support import protocol_coverage
 from tests.support.reader_cases import (
     AMOUNT,
     APPROVES,
@@ -132,6 +133,12 @@ def test_there_are_five_protocols_and_each_has_a_line() -> None:
     assert {case.protocol for case in CASES} == set(registry.names())
     assert {"zvt", "ecr17", "concert", "magtek_mms", "idtech_neo"} <= set(registry.names())
     assert {case.protocol for case in SEALING} >= {"magtek_mms", "idtech_neo"}
+
+
+def test_the_table_for_people_is_what_the_readers_can_do() -> None:
+    written = protocol_coverage.DOCUMENT.read_text()
+
+    assert written == protocol_coverage.document(), "run: python -m tests.support.protocol_coverage"
 
 
 # --- the rule ---
