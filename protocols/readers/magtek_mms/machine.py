@@ -809,6 +809,8 @@ class MmsHost:
         if reason in {0x00, 0x03}:
             # 03: because it was told to. A restarted reader may have been mended.
             self._clear_from = None
+            # A battery that is still low is told of again.
+            self._health.clear()
             if not self._has_told_restart:
                 # Readers repeat it until it is acknowledged.
                 events.append(Noticed("restarted", "the reader has restarted"))
@@ -823,7 +825,7 @@ class MmsHost:
     def _take_battery(self, detail: int, percent: int, events: list[ReaderEvent]) -> None:
         if detail == 0x00:
             facts = {"battery_percent": str(percent)} if percent else {}
-            self._health |= facts
+            self._health |= facts | {"external_power": "no"}
             events.append(Noticed("battery_low", "the battery is low", facts))
         elif detail == 0x01:
             self._health["battery_percent"] = "0"

@@ -679,6 +679,7 @@ def test_status_tells_battery_and_tamper() -> None:
     before = reader.finished[0]
     assert before.outcome is Outcome.DONE
     assert before.details["battery_percent"] == "12"
+    assert before.details["external_power"] == "no"
     assert before.details["tamper"] == "no"
     assert tampered.outcome is Outcome.FAILED
     assert tampered.details["tamper"] == "yes"
