@@ -79,6 +79,15 @@ _BRANDS: Final[Mapping[str, str]] = {
     "A000000152": "Discover",
     "A000000333": "UnionPay",
 }
+#: For a stripe, which names no application: how the numbers of a scheme begin.
+_BEGINNINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Visa": ("4",),
+    "Mastercard": ("51", "52", "53", "54", "55"),
+    "American Express": ("34", "37"),
+    "Discover": ("6011", "65"),
+    "JCB": ("35",),
+    "UnionPay": ("62",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,12 +369,16 @@ def _card(items: Sequence[Item], stripe: Stripe | None, source: Source) -> CardF
     return CardFacts(
         masked_pan=masked_pan,
         last4=masked_pan[-4:] if masked_pan and masked_pan[-4:].isdecimal() else None,
-        brand=_BRANDS.get(aid[:5].hex().upper()) if aid else None,
+        brand=_BRANDS.get(aid[:5].hex().upper()) if aid else _brand_by_number(masked_pan or ""),
         entry_mode=codes.ENTRY_MODES.get(entry[0] if entry else -1, _ENTRY_MODES[source]),
         verification=_verification(find(items, 0x9F34)),
         aid=aid.hex().upper() if aid else None,
         application_label=emv.redact_card_numbers(label) if label.isprintable() and label else None,
     )
+
+
+def _brand_by_number(masked_pan: str) -> str | None:
+    return next((name for name, first in _BEGINNINGS.items() if masked_pan.startswith(first)), None)
 
 
 def _masked_pan(items: Sequence[Item]) -> str | None:
