@@ -227,7 +227,7 @@ class Cloud:
         """
         answer: asyncio.Future[AuthorizationAnswer] = asyncio.get_running_loop().create_future()
         self._authorizations[ask.tap_id] = answer
-        payload = encode(ask)
+        payload = encode(self._spool.net.masked(ask))
         try:
             while (left_s := give_up_at - self._clock.elapsed()) > 0:
                 self._publish(Channel.AUTHORIZE, payload)
