@@ -55,9 +55,10 @@ class CardAccountIn(BaseModel):
             "examples": [
                 {
                     "organization": "omnitill-demo",
-                    "key_id": "08c94330-f618-42a3-b09d-e1e43be5efda",
-                    "secret": "yBJxy6LjM2TmcPGu+GaJrHtkke25fPpUX+UY6/L/1tE=",
+                    "key_id": "sandbox-key-1",
+                    "secret": "bm9ib2R5J3Mgc2VjcmV0LCBmb3IgcGxheSBtb25leSE=",
                     "livemode": False,
+                    "api_base": "http://127.0.0.1:12112",
                 }
             ]
         },

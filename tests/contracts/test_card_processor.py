@@ -41,11 +41,12 @@ def acquirer(running: AcquirerServer) -> AcquirerServer:
     return running
 
 
+@pytest.mark.parametrize("layout", ["magtek_mms", "idtech_neo"])
 @pytest.mark.parametrize("scheme", ["dukpt-tdes", "dukpt-aes"])
 def test_a_sealed_card_is_approved_with_data_for_the_card(
-    acquirer: AcquirerServer, scheme: str
+    acquirer: AcquirerServer, scheme: str, layout: str
 ) -> None:
-    request = request_for(12_50, card=sealed_card(scheme=scheme))
+    request = request_for(12_50, card=sealed_card(scheme=scheme, layout=layout))
 
     outcome = acquirer.adapter().authorize(request)
 

@@ -27,6 +27,7 @@ from protocols.cloud.events import SealedCard
 from protocols.ids import new_id
 from protocols.money import Money
 from protocols.readers.emv import Tlv
+from protocols.readers.idtech_neo import tap as idtech
 from protocols.readers.magtek_mms import tap as magtek
 from tests.support.ports import LOOPBACK
 from tests.support.waiting import eventually
@@ -34,6 +35,7 @@ from tests.support.waiting import eventually
 #: One of ``card_scan``'s numbers: nothing that is written may hold it.
 NUMBER = "5555555555554444"
 _COUNTER = count(1)
+_TAPS = {"magtek_mms": magtek, "idtech_neo": idtech}
 #: Long enough for a loaded machine, short enough for a test.
 QUICK = httpx2.Timeout(1.5, connect=1.0)
 
@@ -87,8 +89,10 @@ def acquirer_server(database: Path | None = None) -> Iterator[AcquirerServer]:
             app.state.acquirer.close()
 
 
-def sealed_card(*, scheme: str = "dukpt-tdes", number: str = NUMBER) -> SealedCard:
-    """A contactless chip card as a MagTek reader gives it away, with the next key of the reader."""
+def sealed_card(
+    *, scheme: str = "dukpt-tdes", number: str = NUMBER, layout: str = "magtek_mms"
+) -> SealedCard:
+    """A contactless chip card as a reader of that protocol gives it away, with the reader's next key."""
     used = next(_COUNTER)
     ksn = (
         bytes.fromhex("FFFF9876543210E00000")[:-2] + used.to_bytes(2, "big")
@@ -100,9 +104,9 @@ def sealed_card(*, scheme: str = "dukpt-tdes", number: str = NUMBER) -> SealedCa
         Tlv(0x9F26, bytes.fromhex("0011223344556677")),
         Tlv(0x9F36, b"\x00\x01"),
     )
-    data = magtek.build(clear, bdk=TEST_KEYS[scheme], ksn=ksn, scheme=scheme)
+    data = _TAPS[layout].build(clear, bdk=TEST_KEYS[scheme], ksn=ksn, scheme=scheme)
     return SealedCard(
-        format="magtek_mms", scheme=scheme, ksn=ksn, data=data, serial_number="B0A1B2C",
+        format=layout, scheme=scheme, ksn=ksn, data=data, serial_number="B0A1B2C",
         masked_pan="555555******4444", card_brand="Mastercard", entry_mode="contactless",
     )  # fmt: skip
 

@@ -176,6 +176,40 @@ def test_a_lost_reversal_is_asked_again(
     assert shop.row(ask.tap_id).state is S.REVERSED
 
 
+def test_an_approval_that_nobody_asked_for_raises_an_alarm(
+    shop: CardShop, processor: FakeCardProcessor
+) -> None:
+    ask = ask_for(shop.sale())
+
+    shop.end(ask)
+    shop.settle()
+
+    assert shop.alarms() == ["payment.not_authorized"]
+    assert (processor.asked, processor.captured) == ([], {})
+
+
+def test_the_books_of_the_acquirer_are_those_of_the_ledger(
+    acquired_shop: CardShop, acquirer: AcquirerServer
+) -> None:
+    shop = acquired_shop
+    for minor, ends in [
+        (12_50, "approved"), (9_05, "declined"), (10_51, "declined"), (30_00, "approved"),
+        (7_21, "failed"), (8_22, "failed"), (8_23, "failed"), (8_24, "failed"), (5_10, "declined"),
+        (44_00, "cancelled"),
+    ]:  # fmt: skip
+        ask = ask_for(shop.sale(minor), amount_minor=minor, card=sealed_card())
+        answer = shop.ask(ask)
+        assert (answer.status == "approved") is (ends in {"approved", "cancelled"})
+        shop.end(ask, ends)
+    for _ in range(6):
+        shop.settle(seconds=60)
+
+    sold = sum(amount for kind, status, amount in shop.ledger() if status == "approved")
+
+    assert sold == 42_50
+    assert acquirer.money() == (0, sold, 0)
+
+
 def test_what_only_arrives_late_is_taken_back_too(
     acquired_shop: CardShop, acquirer: AcquirerServer
 ) -> None:

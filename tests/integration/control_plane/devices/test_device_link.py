@@ -20,15 +20,18 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from control_plane.audit.actor import SYSTEM
+from control_plane.card_present.service import CardPresent
 from control_plane.devices import enrollment, service
 from control_plane.devices.models import DEVICES
 from control_plane.payments.commands import issue_command
 from protocols.cloud import http
 from protocols.cloud.commands import ReportNow, encode
 from protocols.cloud.events import Claim
+from tests.fakes.card_processor import FakeCardProcessor, FakeCardProcessors
 from tests.fakes.clock import FakeClock
 from tests.fakes.device_outbox import DeviceOutbox
 from tests.fakes.fleet import Shop
+from tests.support.card_sessions import add_account, add_reader, add_session, ask_for
 from tests.support.certificates import csr_for
 
 
@@ -97,6 +100,27 @@ def box(shop: Shop, client: TestClient, clock: FakeClock) -> Box:
     made = Box(client, clock)
     assert made.enrol(a_code(shop)).status_code == 201
     return made
+
+
+def test_a_card_gets_its_answer_over_https(box: Box, shop: Shop, clock: FakeClock) -> None:
+    processor = FakeCardProcessor()
+    shop.parts.provide(
+        CardPresent, CardPresent(shop.parts.database, FakeCardProcessors(processor), clock)
+    )
+    merchant_id, now = shop.scope.merchant_id, clock.now()
+    with shop.parts.database.connection() as db:
+        add_account(db, merchant_id, now)
+        add_reader(db, merchant_id, shop.location_id, box.device_id, now)
+        session_id = add_session(db, merchant_id, shop.location_id, box.device_id, now)
+    ask = encode(ask_for(session_id))
+
+    answers = [box.ask("POST", http.AUTHORIZATION, ask) for _ in range(2)]
+
+    replies = [msgspec.json.decode(one.content, type=http.AuthorizationReply) for one in answers]
+    assert [one.answer.status for one in replies] == ["approved", "approved"]
+    assert replies[0].answer == replies[1].answer
+    assert len(processor.asked) == 1
+    assert problem(box.ask("POST", http.AUTHORIZATION, ask, other_body=b"{}"))[0] == 401
 
 
 def test_a_code_and_a_request_give_a_box_all_that_it_needs(
