@@ -393,7 +393,8 @@ class Noticed:
     """The reader tells something of itself that nobody asked for. ``kind`` is one of the names below, text is English.
 
     ``tamper``, ``battery_low``, ``restarted``, ``restart_soon``, ``clear_card_data`` (it does not encrypt: its data
-    were dropped), ``ksn_repeated``, ``firmware_installed``, ``firmware_failed``, ``firmware_current``. ``facts``: masked.
+    were dropped), ``ksn_repeated``, ``firmware_installed``, ``firmware_failed``, ``firmware_current``. ``facts`` are
+    masked.
     """
 
     kind: str
