@@ -21,6 +21,7 @@ from agent.firmware.updates import Updates
 from agent.housework import Housework
 from agent.journal import Condition, Journal, JournalDamaged, fact, set_fact
 from agent.logs import tell_of_cards
+from agent.reader_settings import ReaderSettings
 from agent.spool import Spool
 from agent.supervisor import Supervisor
 from agent.tap import Taps
@@ -28,7 +29,6 @@ from agent.timekeeping import DeviceTime, rfc3339
 from agent.version import VERSION
 from protocols.cloud.events import (
     DeviceEvent,
-    ReportedConfig,
     ReportedState,
     Telemetry,
 )
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from agent.identity import Identity
     from agent.journal import Opening
     from agent.mqtt_link import Received
-    from protocols.cloud.commands import AuthorizationAnswer
+    from protocols.cloud.commands import AuthorizationAnswer, DesiredConfig
     from protocols.cloud.events import AuthorizationAsk
 
 log = structlog.get_logger()
@@ -95,11 +95,17 @@ class Agent:
                 lambda: self._spool.net.masked(self._telemetry()),
             ),
             on_command=self._on_command,
+            on_config=self._on_config,
             way=Way(config.cloud),
             fallback_after_s=config.https_after_s,
         )
         self.housework = Housework(
             self._journal, self._spool, self._time, clock, on_damage=self._start_again
+        )
+        self.settings = ReaderSettings(
+            config.state_path,
+            self._identity.membership.device_id,
+            key=self._device_key,
         )
         self.taps = Taps(
             self._journal,
@@ -117,7 +123,10 @@ class Agent:
             self._time,
             clock,
             changed=self.cloud.state_changed,
+            settings=self.settings.of,
         )
+        self.settings.profile_of = self.readers.profile_of
+        self.settings.on_change = self.readers.settings_changed
         self.discovery = Discovery(config.discovery, config.readers, self.readers, clock)
         self._download_client: tuple[Identity, HttpsClient] | None = None
         self.updates = Updates(
@@ -252,6 +261,13 @@ class Agent:
     def _on_command(self, received: Received) -> None:
         self.commands.received(received)
 
+    def _device_key(self) -> bytes:
+        return self._identity.key_file.read_bytes()
+
+    def _on_config(self, desired: DesiredConfig) -> None:
+        self.settings.take(desired)
+        self.cloud.state_changed()
+
     async def _authorize(
         self, ask: AuthorizationAsk, give_up_at: float
     ) -> AuthorizationAnswer | None:
@@ -287,7 +303,7 @@ class Agent:
             agent_version=VERSION,
             accepts=ACCEPTS,
             epoch=self._journal.epoch,
-            config=ReportedConfig(),
+            config=self.settings.reported(),
             readers=self.readers.reported(),
             outbox=self.housework.level(),
             hostname=health.host_name(),

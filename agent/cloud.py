@@ -121,6 +121,7 @@ class Cloud:
         boot: int,
         about: Self,
         on_command: Callable[[Received], None],
+        on_config: Callable[[DesiredConfig], None],
         way: Way = Way.AUTO,
         fallback_after_s: float = 20.0,
     ) -> None:
@@ -131,6 +132,7 @@ class Cloud:
         self._boot = boot
         self._about = about
         self._on_command = on_command
+        self._on_config = on_config
         self._way = way
         self._fallback_after_s = fallback_after_s
         self.pump = OutboxPump(spool, clock, self._publish)
@@ -406,9 +408,7 @@ class Cloud:
             case Channel.TIME_ANSWER:
                 self._take_time(_times.decode(received.payload), received.at)
             case Channel.CONFIG:
-                # What is in force does not depend on it yet, and the reported state says so.
-                desired = msgspec.json.decode(received.payload, type=DesiredConfig)
-                log.info("desired_config_seen", version=desired.version)
+                self._on_config(msgspec.json.decode(received.payload, type=DesiredConfig))
             case None:
                 self._take_service(_services.decode(received.payload))
             case _:

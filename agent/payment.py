@@ -29,6 +29,7 @@ from agent.evidence import (
 )
 from agent.readers.reader import ReaderState
 from agent.receipts import Receipts
+from protocols.money import Money
 from protocols.readers.protocol import (
     NOBODY_REACHED,
     Finished,
@@ -80,12 +81,19 @@ class PaymentDesk:
 
     `authorises`: the reader is a terminal that settles payments by itself. One that does not only reads cards: it has
     no books, and nothing is ever unknown there, because what the issuer approves counts only with our own decision.
+    `most_minor`: the largest sale, in minor units; see `too_much`.
     """
 
     def __init__(
-        self, reader: Reader, *, clock: Clock | None = None, authorises: bool = True
+        self,
+        reader: Reader,
+        *,
+        clock: Clock | None = None,
+        authorises: bool = True,
+        most_minor: int | None = None,
     ) -> None:
         self.reader = reader
+        self._most_minor = most_minor
         self._authorises = authorises
         self._clock = clock or SystemClock()
         self._books: Books | None = None
@@ -104,6 +112,14 @@ class PaymentDesk:
         """
         books = self._remembered() or await self._read_books()
         return books if isinstance(books, str) else ""
+
+    def too_much(self, request: PaymentRequest) -> str:
+        """Why a sale is larger than the shop wants on this reader; empty when it is not."""
+        most = self._most_minor
+        if most is None or request.kind != "sale" or request.amount.minor <= most:
+            return ""
+        limit = Money(most, request.amount.currency)
+        return f"This reader takes {limit} at most, as its settings say."
 
     async def take(
         self,

@@ -19,6 +19,7 @@ from agent.config import ConfigUnreadable, ReaderConfig
 from agent.errors import AddressUnreadable
 from agent.payment import PaymentDesk
 from agent.reader_health import ReaderHealth
+from agent.reader_settings import NOTHING_SET
 from agent.readers.connecting import reader_for
 from agent.readers.reader import ReaderState, ReaderStatus
 from agent.tap import ReaderSlot
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agent.clock import Clock
     from agent.journal import Journal, Transaction
     from agent.reader_health import Told
+    from agent.reader_settings import SetOnReader
     from agent.readers.reader import Reader
     from agent.spool import Position, Spool
     from agent.tap import Taps
@@ -51,6 +53,8 @@ LONGEST_RESTART_S: Final = 60.0
 _MISFIT_AGAIN_S: Final = 60.0
 #: How often a reader of which nothing is heard is looked at.
 _LOOK_EVERY_S: Final = 30.0
+#: How often is looked whether a reader on which something else was set is free.
+_IDLE_AGAIN_S: Final = 0.2
 #: A plug that is loose is told once in this time.
 _TOLD_AGAIN_S: Final = 30.0
 
@@ -95,6 +99,10 @@ class _Place:
     remark: str = ""
     """Why it is away, when more is known than that."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    in_force: SetOnReader = NOTHING_SET
+    """What the shop has set on who stands here, as the reader was connected with it."""
+    anew: asyncio.Event = field(default_factory=asyncio.Event)
+    """Something else is set now: connect again as soon as nothing runs."""
 
 
 class Supervisor:
@@ -110,6 +118,7 @@ class Supervisor:
         clock: Clock,
         *,
         changed: Callable[[], None],
+        settings: Callable[[str], SetOnReader] = lambda _: NOTHING_SET,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._places = [_Place(config) for config in configs]
@@ -119,6 +128,7 @@ class Supervisor:
         self._time = time
         self._clock = clock
         self._changed = changed
+        self._settings = settings
         self._jitter = jitter
         # One place after the other: who is recognised here decides who may be recognised there.
         self._identifying = asyncio.Lock()
@@ -179,6 +189,20 @@ class Supervisor:
         if (place := self._place(name)) is not None:
             self._tell(_event(place, kind, severity, text))
 
+    def settings_changed(self, reader_ids: frozenset[str]) -> None:
+        """Something else is set on these readers: connect them with it as soon as nothing runs there."""
+        for place in self._places:
+            if place.reader_id in reader_ids:
+                self._look_at_settings(place)
+
+    def profile_of(self, reader_id: str) -> ReaderProfile | None:
+        """The profile of a reader that stands here, as its file says."""
+        place = next((one for one in self._places if one.reader_id == reader_id), None)
+        try:
+            return load_profile(place.config.profile) if place and place.config.profile else None
+        except ProfileError:
+            return None
+
     def state_of(self, name: str) -> ReaderState | None:
         """How the reader of a place is; None when there is no such place, or nobody known in it."""
         place = self._place(name)
@@ -209,11 +233,14 @@ class Supervisor:
         pause_s = 0.0
         while True:
             started_at = self._clock.elapsed()
+            await self._expect(place)
             try:
                 reader = self._connect(place)
             except (ConfigUnreadable, AddressUnreadable, ProfileError, ProtocolError) as misfit:
                 self._note_misfit(place, str(misfit))
-                await asyncio.sleep(_MISFIT_AGAIN_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_MISFIT_AGAIN_S):
+                        await place.anew.wait()
                 continue
             place.misfit = ""
             stop_watching = reader.watch(lambda _: place.news.set())
@@ -222,13 +249,16 @@ class Supervisor:
                 reader.watch_events(partial(self._examine, place, health))
             place.news.set()
             try:
-                await reader.run()
+                await self._run_until_anew(place, reader)
             except Exception:
                 # One reader's crash is its own; its payment, if one ran, was told that the answer is lost.
                 log.exception("reader_crashed", reader=place.config.name)
                 self._tell(_crashed(place))
             finally:
                 stop_watching()
+            if place.anew.is_set():
+                pause_s = 0.0
+                continue
             if self._clock.elapsed() - started_at > LONGEST_RESTART_S:
                 pause_s = 0.0
             pause_s = min(max(FIRST_RESTART_S, pause_s * 2), LONGEST_RESTART_S)
@@ -239,18 +269,55 @@ class Supervisor:
         place.misfit = reason
         place.news.set()
 
+    async def _expect(self, place: _Place) -> None:
+        """Who stood here last is likely to stand here now: begin with what is set on that reader."""
+        if not place.reader_id:
+            by_name = f"name:{place.config.name}"
+            place.reader_id = await self._journal.read(lambda db: _id_of(db, by_name) or "")
+
+    async def _run_until_anew(self, place: _Place, reader: Reader) -> None:
+        """Run a reader until it crashes, or something else is set on it and nothing runs there."""
+        running = asyncio.create_task(reader.run())
+        waiting = asyncio.create_task(self._anew_and_idle(place))
+        try:
+            await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+        finally:
+            for task in (running, waiting):
+                task.cancel()
+            await asyncio.gather(running, waiting, return_exceptions=True)
+
+    async def _anew_and_idle(self, place: _Place) -> None:
+        await place.anew.wait()
+        slot = place.slot
+        while slot is not None and (slot.payment or slot.occupied_by or slot.turn.locked()):  # noqa: ASYNC110 (several parts, seldom)
+            await asyncio.sleep(_IDLE_AGAIN_S)
+
+    def _look_at_settings(self, place: _Place) -> None:
+        if place.stranger is None and self._settings(place.reader_id) != place.in_force:
+            log.info("reader_settings_changed", reader=place.config.name)
+            place.anew.set()
+
     def _connect(self, place: _Place) -> Reader:
         """Raises ConfigUnreadable, AddressUnreadable, ProfileError, ProtocolError."""
         config = place.config
-        place.profile = load_profile(config.profile)
+        place.anew.clear()
+        chosen = place.in_force = self._settings(place.reader_id)
+        place.profile = chosen.configured(load_profile(config.profile))
         reader = reader_for(
             place.profile,
             config.address,
             currency=config.currency,
-            password=config.secret(),
+            password=chosen.password() or config.secret(),
             clock=self._clock,
         )
-        desk = PaymentDesk(reader, clock=self._clock, authorises=place.profile.can("authorises"))
+        desk = PaymentDesk(
+            reader,
+            clock=self._clock,
+            authorises=place.profile.can("authorises"),
+            most_minor=chosen.most_minor(place.profile),
+        )
         if place.slot is None:
             place.slot = ReaderSlot(config.name, desk)
         else:
@@ -304,6 +371,7 @@ class Supervisor:
         if reader_id != place.reader_id:
             log.info("reader_identified", reader=name, reader_id=reader_id)
             place.reader_id = reader_id
+            self._look_at_settings(place)
         if place.slot is not None:
             self._taps.assign(place.slot, reader_id)
 

@@ -396,8 +396,11 @@ class Taps:
             )
             steps.on_first = withdrawal.cancel
 
+        request = _as_payment_request(payment.request)
+        if too_much := slot.desk.too_much(request):
+            raise _NotBegun(Refusal("refused", "amount_above_limit", too_much))
         outcome = await slot.desk.take(
-            _as_payment_request(payment.request),
+            request,
             on_begin=begin,
             on_step=steps.take,
             cancel=payment.cancel,

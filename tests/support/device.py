@@ -14,6 +14,7 @@ from agent.journal import Journal
 from agent.mqtt_link import Received
 from agent.spool import Spool
 from agent.timekeeping import DeviceTime
+from protocols.cloud.commands import DesiredConfig
 from protocols.cloud.events import (
     DeviceEvent,
     OutboxLevel,
@@ -42,6 +43,7 @@ class Device:
         self.journal = Journal(state_dir, now=self.time.now())
         self.spool = Spool(self.journal, self.time)
         self.commands: list[Received] = []
+        self.configs: list[DesiredConfig] = []
         self.hostname = "till-1"
         self.cloud = Cloud(
             identity,
@@ -51,6 +53,7 @@ class Device:
             boot=self.journal.boot,
             about=Self(self._state, self._telemetry),
             on_command=self.commands.append,
+            on_config=self.configs.append,
             way=way,
             fallback_after_s=fallback_after_s,
         )

@@ -26,6 +26,7 @@ from agent.journal import Journal, JournalUnwritable
 from agent.journal import Transaction as JournalTransaction
 from agent.mqtt_link import Received
 from agent.outbox_pump import OutboxPump
+from agent.reader_settings import ReaderSettings
 from agent.simulator.reader import SimulatedReader
 from agent.simulator.script import terminal
 from agent.simulator.sockets import MemorySocket
@@ -225,6 +226,7 @@ class Till:
             authorize=self._authorize,
             first_ask_s=0.05,
         )
+        self.settings = ReaderSettings(folder, "dev-test", key=bytes)
         self.restarts = 0
         self.reports = 0
         self.renewal: AgentError | None = None
@@ -268,8 +270,11 @@ class Till:
             self.time,
             clock,
             changed=lambda: None,
+            settings=self.settings.of,
             jitter=lambda: 0.0,
         )
+        self.settings.profile_of = self.readers.profile_of
+        self.settings.on_change = self.readers.settings_changed
 
     def _send(self, channel: Channel, payload: bytes) -> bool:
         self.sent.append((channel, payload))
