@@ -3,8 +3,9 @@
 ``ConcertHost`` is a ``ReaderMachine``. How it reads the protocol where that leaves room:
 
 - The request leaves once it is asked for with ENQ; it is sent again only when the terminal refused its frame with NAK,
-  never after silence. There is nothing that tells what became of a payment whose answer did not come, so that is for a
-  person with the terminal's duplicate ticket.
+  never after silence: then the answer is awaited as if it had been confirmed.
+- Nothing tells what became of a payment whose answer did not come, so that is for a person with the terminal's duplicate
+  ticket.
 - Result 9, *not verified*, is no answer: it ends as ``LOST``.
 - An answer counts for the running payment when cash desk and amount are its own. Any other becomes ``LateResult``.
 - When both sides want to speak at once, the till yields if an answer is outstanding, and insists otherwise.
@@ -254,8 +255,11 @@ class ConcertHost:
             case _Phase.ASKING:
                 self._not_ready(now, events)
             case _Phase.TELLING:
-                self._out += bytes((Signal.EOT,))
-                self._lose(events, "the terminal did not confirm the request")
+                # It may have heard all the same, and then tells the end; nothing else would.
+                events.append(QuirkSeen("request_not_confirmed"))
+                self._say(Signal.EOT)
+                running.phase = _Phase.WAITING
+                self._deadline = now + self._config.result_s
             case _Phase.WAITING:
                 self._lose(events, "the terminal did not tell the end of the payment in time")
         return events

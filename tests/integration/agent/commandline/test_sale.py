@@ -324,6 +324,39 @@ def test_each_protocol_ends_with_as_much_truth_as_it_has(
     assert outcome == "unknown" or (books["sum_minor"] > 0) == (outcome == "approved")
 
 
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("closes:always",),
+        ("nak:2", "bad_lrc:2", "garbage:2", "split"),
+        ("result_repeated", "glued", "clear_pan:always"),
+    ],
+    ids=" ".join,
+)
+def test_an_italian_terminal_may_close_its_line_and_be_sloppy(faults: tuple[str, ...]) -> None:
+    where = ("--tcp", "127.0.0.1:0", "--pace", "0.02", "--fault", *faults)
+    with simulation(*where, protocol="ecr17") as reader:
+        ends = [
+            run_agent(
+                "sale",
+                "--profile",
+                "generic-ecr17-tcp",
+                "--address",
+                reader.address,
+                "--amount",
+                amount,
+                "--currency",
+                "EUR",
+            )  # fmt: skip
+            for amount in ("1.00", "2.00")
+        ]
+        books = reader.books()
+
+    assert [(one.code, one.lines[-1]["outcome"]) for one in ends] == [(0, "approved")] * 2
+    assert (len(books["transactions"]), books["sum_minor"]) == (2, 3_00)
+    assert "4111111111111111" not in repr(ends)
+
+
 def _until_step(process: subprocess.Popen[str], step: str) -> None:
     assert process.stdout is not None
     for line in process.stdout:
