@@ -4,8 +4,8 @@
 
 - The request leaves once it is asked for with ENQ; it is sent again only when the terminal refused its frame with NAK,
   never after silence: then the answer is awaited as if it had been confirmed.
-- Nothing tells what became of a payment whose answer did not come, so that is for a person with the terminal's duplicate
-  ticket.
+- Nothing tells what became of a payment whose answer did not come, so that is for a person with the terminal's
+  duplicate ticket.
 - Result 9, *not verified*, is no answer: it ends as ``LOST``.
 - An answer counts for the running payment when cash desk and amount are its own. Any other becomes ``LateResult``.
 - When both sides want to speak at once, the till yields if an answer is outstanding, and insists otherwise.

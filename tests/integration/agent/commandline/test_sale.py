@@ -347,7 +347,7 @@ def test_an_italian_terminal_may_close_its_line_and_be_sloppy(faults: tuple[str,
                 amount,
                 "--currency",
                 "EUR",
-            )  # fmt: skip
+            )
             for amount in ("1.00", "2.00")
         ]
         books = reader.books()
