@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpx2
 
 from control_plane.demo.answers import Failed, answer_of
+from control_plane.demo.card_acquirer import CardAcquirer
 from control_plane.demo.check_processor import ProcessorReport, check_processor
 from control_plane.demo.stage import Stage
 from control_plane.demo.terminals import Terminal
@@ -55,6 +56,16 @@ STORIES: Final = (
         decided_by=("recall", "totals", "reader_status"),
         not_on=("concert",),
     ),
+)
+
+
+#: On readers that only read cards: the last two digits choose for the reader, or for the acquirer.
+SEALED_STORIES: Final = (
+    Story("approved", 21_00, "approved"),
+    Story("swiped", 18_11, "approved"),
+    Story("declined by the issuer", 20_51, "declined"),
+    Story("approved by the issuer, not by the card", 33_13, "declined", not_on=("idtech_neo",)),
+    Story("red key", 15_08, "cancelled"),
 )
 
 
@@ -136,6 +147,15 @@ def check(stage: Stage, say: Callable[[str], None]) -> Report:
                 _compare(api, terminal, found, report)
             except (Failed, httpx2.HTTPError) as failure:
                 report.failures.append(f"{found.name}, comparing the books: {failure}")
+        sealed = [
+            (terminal, TerminalReport(terminal.name, terminal.line, reader.id))
+            for terminal, reader in zip(stage.terminals, readers, strict=True)
+            if not terminal.authorises
+        ]
+        for terminal, found in sealed:
+            report.terminals.append(found)
+            _sell_on(api, terminal, found, report, say, SEALED_STORIES)
+        _compare_sealed(api, stage.card_acquirer, [found for _, found in sealed], report)
         report.processor = check_processor(
             api, stage.acquirer, stage.cloud_reader(), report.failures, say
         )
@@ -148,8 +168,9 @@ def _sell_on(
     found: TerminalReport,
     report: Report,
     say: Callable[[str], None],
+    stories: Sequence[Story] = STORIES,
 ) -> None:
-    for story in STORIES:
+    for story in stories:
         if terminal.protocol in story.not_on:
             continue
         sale = Sale(story.name, story.amount_minor)
@@ -250,6 +271,31 @@ def _compare(api: httpx2.Client, terminal: Terminal, found: TerminalReport, repo
             f"{found.name}: the ledger has {found.ledger.count} payments of {found.ledger.sum_minor} cents, "
             f"the terminal {found.books.count} of {found.books.sum_minor}"
         )
+
+
+def _compare_sealed(
+    api: httpx2.Client,
+    acquirer: CardAcquirer,
+    readers: Sequence[TerminalReport],
+    report: Report,
+) -> None:
+    """What the ledger says of all readers that only read cards against the acquirer's books, once it has settled."""
+    for found in readers:
+        standing = [row for row in _ledger(api, found.reader_id) if row["status"] == "approved"]
+        found.ledger = Sum(len(standing), sum(row["amount_minor"] for row in standing))
+    expected = sum(found.ledger.sum_minor for found in readers if found.ledger)
+    deadline = time.monotonic() + _SALE_S
+    while True:
+        books = acquirer.balances().get("EUR", {"net": 0, "reserved": 0})
+        if (books["net"], books["reserved"]) == (expected, 0):
+            return
+        if time.monotonic() > deadline:
+            report.failures.append(
+                f"The ledger has {expected} cents of encrypting readers, the acquirer {books['net']} "
+                f"and {books['reserved']} still held on cards"
+            )
+            return
+        time.sleep(0.2)
 
 
 def _ledger(api: httpx2.Client, reader_id: str) -> list[Any]:

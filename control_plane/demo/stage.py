@@ -20,6 +20,7 @@ from control_plane.db import migrate
 from control_plane.db.scope import Scope
 from control_plane.demo import history, ports, seed, trade
 from control_plane.demo.acquirer import Acquirer
+from control_plane.demo.card_acquirer import CardAcquirer
 from control_plane.demo.children import Children, Death, program
 from control_plane.demo.terminals import Terminal, cast_of, heard_from
 from control_plane.devices import queries as devices
@@ -80,6 +81,7 @@ class Stage:
     terminals: list[Terminal]
     children: Children
     acquirer: Acquirer
+    card_acquirer: CardAcquirer
 
     def make_api_key(self) -> Secret[str]:
         """A key for the public API."""
@@ -139,13 +141,23 @@ def opened(
         for terminal in terminals:
             children.start(terminal.name, terminal.command)
         acquirer = _start_acquirer(options, folder, children)
+        card_acquirer = CardAcquirer.started(options.host, folder, children)
         parts = _parts(options, folder, things)
         with parts.database.transaction() as db:
             shop = seed.furnish(db, parts.passwords, language=options.language)
         parts.provide(DemoSignIns, seed.sign_ins())
         parts.provide(Simulators, Simulators({one.name: one.control for one in terminals}))
         _serve(parts, things)
-        stage = Stage(parts.settings.base_url, folder, parts, shop, terminals, children, acquirer)
+        stage = Stage(
+            parts.settings.base_url,
+            folder,
+            parts,
+            shop,
+            terminals,
+            children,
+            acquirer,
+            card_acquirer,
+        )
         on_page(stage.url)
         things.enter_context(running(parts, frozenset(ProcessRole)))
         _start_agent(stage)
@@ -245,6 +257,7 @@ def _open_for_trade(stage: Stage, options: Options) -> None:
         customers = trade.furnish(db, people[Role.OWNER]) if shop.is_new else []
     acquirer.wait()
     acquirer.connect(parts, people[Role.OWNER])
+    stage.card_acquirer.connect(parts, people[Role.OWNER])
     if shop.is_new:
         acquirer.add_readers(parts, people[Role.OWNER], shop.location_id)
         if options.with_history:
