@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.simulator.sockets import Line, Socket
+    from agent.simulator.usb_bus import UsbDevice, UsbSocket
     from protocols.readers.protocol import TerminalMachine
 
 log = structlog.get_logger()
@@ -93,6 +94,7 @@ class SimulatedReader:
         self._reading: asyncio.Future[bytes] | None = None
         self._news = asyncio.Event()
         self._is_plugged = False
+        self._usual_device: UsbDevice | None = None
         self._stay_unplugged = False
         self._plug_in_at = 0.0
         self.is_up = asyncio.Event()
@@ -138,6 +140,7 @@ class SimulatedReader:
         restarting_until = self.machine.unreachable_until() or 0.0
         is_wanted = not self._stay_unplugged and max(self._plug_in_at, restarting_until) <= now
         if is_wanted and not self._is_plugged:
+            self._look_the_part()
             await self.socket.plug_in(self._connect)
             self._is_plugged = True
             self.is_up.set()
@@ -145,6 +148,21 @@ class SimulatedReader:
             self._is_plugged = False
             self.is_up.clear()
             await self.socket.unplug()
+
+    def _look_the_part(self) -> None:
+        """On USB a reader in its boot loader has other numbers and no name, and afterwards its own again."""
+        identity_now = getattr(self.machine, "identity_now", None)
+        device = getattr(self.socket, "device", None)
+        if identity_now is None or device is None:
+            return
+        self._usual_device = self._usual_device or device
+        told = identity_now()
+        become = cast("UsbSocket", self.socket).become
+        if told.get("boot_loader"):
+            become(vid=told["vid"], pid=told["pid"], product=told["product"], serial="")
+        else:
+            usual = self._usual_device
+            become(vid=usual.vid, pid=usual.pid, product=usual.product, serial=usual.serial)
 
     def _connect(self, line: Line) -> None:
         self._next_line = line

@@ -301,7 +301,12 @@ class MmsTerminal:
     def identity_now(self) -> dict[str, object]:
         """What a USB bus shows of it at this moment; its boot loader has another number and tells no serial number."""
         if self._is_boot_loader():
-            return {"vid": 0x0801, "pid": 0x2021, "product": "DynaFlex Boot Loader"}
+            return {
+                "vid": 0x0801,
+                "pid": 0x2021,
+                "product": "DynaFlex Boot Loader",
+                "boot_loader": True,
+            }
         return {
             "vid": 0x0801,
             "pid": 0x2020,
