@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,20 +28,28 @@ class Ended:
     complaint: str
 
 
-def start_agent(*arguments: str) -> subprocess.Popen[str]:
-    """Start `omnitill-agent` with pipes; the caller ends it."""
+def start_agent(
+    *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start `omnitill-agent` with pipes; the caller ends it. `environment` is added to this process's own."""
     return subprocess.Popen(
         [str(PROGRAM), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **(environment or {})},
     )
 
 
-def run_agent(*arguments: str, said: str | None = None, timeout_s: float = 30) -> Ended:
+def run_agent(
+    *arguments: str,
+    said: str | None = None,
+    timeout_s: float = 30,
+    environment: Mapping[str, str] | None = None,
+) -> Ended:
     """Run `omnitill-agent` to its end; `said` is its standard input."""
-    process = start_agent(*arguments)
+    process = start_agent(*arguments, environment=environment)
     try:
         out, err = process.communicate(said, timeout=timeout_s)
     finally:

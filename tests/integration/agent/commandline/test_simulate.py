@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -11,7 +12,14 @@ import pytest
 
 from protocols.readers.registry import names, repertoire
 from protocols.readers.zvt.scripts import ZvtFault
-from tests.support.agent_program import Ended, is_gone, run_agent, simulation, start_agent
+from tests.support.agent_program import (
+    Ended,
+    examples_of,
+    is_gone,
+    run_agent,
+    simulation,
+    start_agent,
+)
 from tests.support.programs import program
 
 SALE = ("sale", "--currency", "EUR", "--profile")
@@ -221,23 +229,41 @@ def test_a_reader_on_bluetooth_is_in_the_state_of_its_radio(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("protocol", "outcome"),
-    [
-        ("concert", "approved"),
-        ("ecr17", "approved"),
-        # Whoever seals cards needs a processor, which a single command has not.
-        ("idtech_neo", "declined"),
-        ("magtek_mms", "declined"),
-    ],
+    ("protocol", "line"), [("magtek_mms", "usb"), ("idtech_neo", "usb"), ("idtech_neo", "ble")]
 )
-def test_a_sale_on_a_reader_of_every_protocol(protocol: str, outcome: str, tmp_path: Path) -> None:
-    where = ("--tcp", "127.0.0.1:0") if protocol == "ecr17" else ("--pty", str(tmp_path / "tty"))
-    with simulation(*where, "--pace", "0.05", protocol=protocol) as reader:
-        profile = reader.ready["profile"]
-        ended = run_agent(*SALE, profile, "--address", reader.address, "--amount", "12.34")
+def test_an_agent_finds_it_on_usb_and_bluetooth_in_the_environment_that_is_printed(
+    protocol: str, line: str
+) -> None:
+    program("umockdev-wrapper" if line == "usb" else "dbus-daemon")
+    with simulation(f"--{line}", "--pace", "0.05", protocol=protocol) as reader:
+        ended = run_agent(
+            *SALE, reader.ready["profile"], "--address", reader.address, "--amount", "12.34",
+            "--authorize", "approve",
+            environment=reader.ready["environment"],
+        )  # fmt: skip
+        reader.play("unplug")
+        gone = run_agent(
+            *SALE, reader.ready["profile"], "--address", reader.address, "--amount", "12.34",
+            "--authorize", "approve", "--patience", "1",
+            environment=reader.ready["environment"],
+        )  # fmt: skip
 
-    assert ended.lines[-1]["outcome"] == outcome, ended
-    assert "4111111111111111" not in json.dumps(ended.lines)
+    assert (ended.code, ended.lines[-1]["outcome"]) == (0, "approved"), ended
+    assert ended.lines[-1]["masked_pan"].endswith("1111")
+    assert gone.lines[-1]["decided_by"] == "not_begun"
+
+
+@pytest.mark.parametrize("example", examples_of("simulate"))
+def test_each_example_of_the_help_works(example: str, tmp_path: Path) -> None:
+    program("umockdev-wrapper")
+    program("dbus-daemon")
+    _, _, protocol, *words = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", example).split()
+    placed = [word.replace("/tmp", str(tmp_path)) for word in words]
+
+    with simulation(*placed, protocol=protocol) as reader:
+        plays = reader.books()["protocol"]
+
+    assert plays == protocol
 
 
 def test_a_line_that_no_reader_of_the_protocol_has_is_refused() -> None:
