@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from agent.cli import main as agent_program
 from agent.config import ReaderConfig
 from agent.firmware import jobs
 from agent.https_client import ControlPlaneRefused, ControlPlaneUnreachable
@@ -509,3 +511,26 @@ def strike(till: Till, state: jobs.JobState, fate: Fate) -> None:
         await original(job, after, *args, **more)  # type: ignore[arg-type]  # passed on as they came
 
     till.updates._move = move  # type: ignore[method-assign,assignment]  # noqa: SLF001 - as above
+
+
+async def test_a_technician_sees_the_updates_at_the_box(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = Shop(tmp_path)
+    async with plugged_in(shop.terminal), living(shop) as till:
+        till.receive(update(till))
+        await ended(till)
+        capsys.readouterr()
+        code = agent_program(["firmware", "status", "--state-dir", str(tmp_path)])
+
+    (line,) = capsys.readouterr().out.splitlines()[:1]
+    assert code == 0
+    assert json.loads(line) == {
+        "job_id": JOB,
+        "reader_id": till.reader_id,
+        "state": "done",
+        "attempts": 1,
+        "version_before": OLD,
+        "version": NEW,
+        "text": f"It runs {NEW} now.",
+    }

@@ -347,3 +347,44 @@ def test_only_those_who_manage_devices_may(
     assert order(client, release_id).status_code == 403
     assert announce(client, version="GER-APP-v3.0.0").status_code == 403
     assert ordered_commands(shop) == []
+
+
+# --- the reader's page ---
+
+
+def test_the_readers_page_offers_what_may_be_installed_and_shows_how_it_goes(
+    it: TestClient, shop: Shop, box: Box, make: Factory
+) -> None:
+    release_id = a_release(it)
+    a_release(it, version="GER-APP-v2.0.8")
+    page = it.get(f"/readers/{READER}").text
+    cashier = make.client_as(shop.merchant_id, Role.CASHIER).get(f"/readers/{READER}").text
+
+    answer = it.post(
+        f"/readers/{READER}/firmware-update",
+        data={"release_id": release_id},
+        follow_redirects=False,
+    )
+    ordered = it.get(f"/readers/{READER}").text
+    (command,) = ordered_commands(shop)
+    progress(shop, box, command.body["job_id"], "transferring", percent=40)
+    halfway = it.get(f"/readers/{READER}").text
+
+    assert f'<option value="{release_id}">{NEW}</option>' in page
+    assert "GER-APP-v2.0.8" not in page
+    assert "firmware-update" not in cashier
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/readers/{READER}")
+    assert command.body["end_of_day"] is True
+    assert "Update ordered" in ordered
+    assert f"{NEW}, 40 %" in halfway
+
+
+def test_a_refused_order_says_why_on_the_readers_page(it: TestClient, shop: Shop, box: Box) -> None:
+    release_id = a_release(it)
+    report(shop, box, "GER-APP-v2.1.0")
+
+    answer = it.post(f"/readers/{READER}/firmware-update", data={"release_id": release_id})
+
+    assert answer.status_code == 409
+    assert "is not set back" in answer.text
+    assert ordered_commands(shop) == []
