@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
@@ -23,6 +24,7 @@ Line = Literal["tcp", "serial", "usb", "ble"]
 
 #: A radio address that no maker owns (locally administered).
 SAMPLE_MAC: Final = "C2:00:5E:00:53:01"
+_BLUETOOTHD_AWAY_S: Final = 3.0
 _FRAMINGS: Final = {"tcp": "tcp", "serial": "serial", "usb": "usb_hid", "ble": "ble_gatt"}
 _IN_WORDS: Final = {
     "tcp": "on TCP",
@@ -156,6 +158,18 @@ def _of_radio(bluez: Bluez, socket: BleSocket) -> dict[str, Trick]:
         if socket.peripheral is not None:
             bluez.hang_up(socket.peripheral)
 
+    restarts: set[asyncio.Task[None]] = set()
+
+    async def restart() -> None:
+        bluez.crash()
+        await asyncio.sleep(_BLUETOOTHD_AWAY_S)
+        await bluez.start()
+
+    def crash() -> None:
+        task = asyncio.ensure_future(restart())
+        restarts.add(task)
+        task.add_done_callback(restarts.discard)
+
     def set_trick(name: str, value: object) -> None:
         setattr(bluez.tricks, name, value)
 
@@ -166,6 +180,7 @@ def _of_radio(bluez: Bluez, socket: BleSocket) -> dict[str, Trick]:
         ),
         "att_error": Trick("refuse the next write", lambda: set_trick("att_error", 0x0E)),
         "in_progress": Trick("be busy for three writes", lambda: set_trick("in_progress", 3)),
+        "bluetoothd_crash": Trick("let bluetoothd crash; it is back after three seconds", crash),
         "adapter_off": Trick("switch the adapter off", lambda: bluez.switch(on=False)),
         "adapter_on": Trick("switch the adapter on", lambda: bluez.switch(on=True)),
     }
