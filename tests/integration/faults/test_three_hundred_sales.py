@@ -96,7 +96,7 @@ class Shop:
         """What stands by the terminals' own books: amounts by terminal, with their number."""
         sums: Counter[str] = Counter()
         for control in self.controls:
-            told = httpx2.get(control, timeout=10).json()
+            told = httpx2.get(f"{control}/state", timeout=10).json()
             sums[f"{told['terminal_id']} count"] += told["count"]
             sums[f"{told['terminal_id']} sum"] += told["sum_minor"]
         return sums
