@@ -29,7 +29,7 @@ from tests.support.reader_cases import (
     encrypts,
     payments,
 )
-from tests.support.reader_wire import PACKET_LINES, Wire
+from tests.support.reader_wire import Wire
 
 CASES = st.sampled_from(cases())
 COMMANDS = st.sampled_from(
@@ -156,7 +156,7 @@ def test_whatever_goes_wrong_a_payment_ends_once_and_as_the_books_say(
         if at == pull_after and wire.is_connected:
             wire.disconnect()
             break
-        if at == noise_after and case.framing not in PACKET_LINES:
+        if at == noise_after:
             wire.keep(wire.host.feed(noise, wire.now))
         if not wire.step() and not _ends(wire):
             wire.wait()

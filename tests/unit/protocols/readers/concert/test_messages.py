@@ -18,10 +18,7 @@ from protocols.readers.concert.frames import Frame, FrameStream, Message, Signal
 from protocols.readers.concert.messages import Answer, Request
 
 VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[4] / "fixtures" / "concert_vectors.jsonl")
-    .read_text()
-    .splitlines()
+    json.loads(line) for line in (Path(__file__).parent / "vectors.jsonl").read_text().splitlines()
 ]
 Vector = dict[str, Any]  # one line of the file
 VISA = "4111111111111111"

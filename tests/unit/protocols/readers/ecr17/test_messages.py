@@ -17,10 +17,7 @@ from protocols.readers.ecr17.decode import describe
 from protocols.readers.ecr17.frames import Application, FrameStream, LrcMode, encode_frame
 
 VECTORS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[4] / "fixtures" / "ecr17_vectors.jsonl")
-    .read_text()
-    .splitlines()
+    json.loads(line) for line in (Path(__file__).parent / "vectors.jsonl").read_text().splitlines()
 ]
 Vector = dict[str, Any]  # one line of the file
 
