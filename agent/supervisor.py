@@ -145,9 +145,16 @@ class Supervisor:
     # --- places that come and go -------------------------------------------------------------------------------
 
     def add(self, config: ReaderConfig) -> None:
-        """Run a reader that was found; whoever had a place of this name loses it."""
-        self.remove(config.name)
-        self._found(_Place(config))
+        """Run a reader that was found. One that has a place of this name goes on there, at its new address."""
+        known = self._place(config.name)
+        if known is None or known.stranger is not None or self._group is None:
+            self.remove(config.name)
+            self._found(_Place(config))
+            return
+        # The slot stays: what is not settled with this reader is settled at its new address.
+        known.config, known.remark = config, ""
+        known.tasks[0].cancel()
+        known.tasks[0] = self._group.create_task(self._keep(known))
 
     def show(self, name: str, address: str, stranger: Stranger) -> None:
         """Report something that was found and not identified; nothing is sent to it."""
@@ -203,10 +210,14 @@ class Supervisor:
         except ProfileError:
             return None
 
-    def state_of(self, name: str) -> ReaderState | None:
-        """How the reader of a place is; None when there is no such place, or nobody known in it."""
+    def may_forget(self, name: str) -> bool:
+        """Whether nothing is lost with a place: its reader is away, and no payment waits for what it knows."""
         place = self._place(name)
-        return place.slot.desk.reader.status.state if place and place.slot else None
+        if place is None or place.slot is None:
+            return True
+        slot = place.slot
+        is_away = slot.desk.reader.status.state is ReaderState.DISCONNECTED
+        return is_away and slot.payment is None and slot.unsettled is None
 
     def _place(self, name: str) -> _Place | None:
         return next((place for place in self._places if place.config.name == name), None)

@@ -14,7 +14,6 @@ from agent.config import ReaderConfig
 from agent.discovery.probing import Probed, ask_in_turn, probe
 from agent.discovery.sighting import Gone, Sighting, loader_of, may_be_reader, ranked
 from agent.errors import AgentError
-from agent.readers.reader import ReaderState
 from agent.supervisor import Stranger
 from agent.transports import Address
 from firmware_profiles import load_all
@@ -52,7 +51,7 @@ class Places(Protocol):
 
     def tell(self, name: str, kind: str, severity: Severity, text: str) -> None: ...
 
-    def state_of(self, name: str) -> ReaderState | None: ...
+    def may_forget(self, name: str) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -186,7 +185,7 @@ class Discovery:
 
     def _left(self, one: _Found) -> bool:
         if isinstance(one.sighting.seen, BleSeen):
-            return self.places.state_of(one.name) in (None, ReaderState.DISCONNECTED)
+            return self.places.may_forget(one.name)
         return one.away_since is not None
 
     def _leave(self, place: str) -> None:
@@ -282,8 +281,10 @@ class Discovery:
         before = [
             other for other in self._found if serial and other.key == key and self._left(other)
         ]
-        for other in before:
-            self._forget(other)
+        for number, other in enumerate(before):
+            self._found.remove(other)
+            if number:
+                self.places.remove(other.name)
         base = f"{profile.profile.model} {serial or seen.place}"
         name = before[0].name if before else self._free_name(base, seen, is_exact=True)
         self._found.append(_Found(seen, name, profile, key, self._away_from_now(seen)))
@@ -339,7 +340,7 @@ class Discovery:
                 await self._identify(one)
             elif one.loader is not None and one.loader_left_at is None and not one.is_stuck:
                 self._note_stuck(one, one.loader)
-            elif self.places.state_of(one.name) in (None, ReaderState.DISCONNECTED):
+            elif self.places.may_forget(one.name):
                 self._forget(one)
             else:
                 one.away_since = now

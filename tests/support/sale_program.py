@@ -7,10 +7,10 @@ about until it is decided or patience ends. An encrypting reader's cards are app
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import threading
-import time
 
 import structlog
 
@@ -20,6 +20,7 @@ from agent.readers.reader import ReaderState
 from firmware_profiles import load_profile
 from protocols.money import Money
 from protocols.readers.protocol import IssuerAnswer, TapData
+from tests.support.waiting import DeadlinePassed, eventually_async
 
 PATIENCE_S = 25.0
 ISSUER_S = 0.15
@@ -66,17 +67,24 @@ async def sell(desk: PaymentDesk, request: PaymentRequest) -> None:
         nonlocal asked
         asked += 1
         say(step="issuer")
-        await asyncio.sleep(ISSUER_S)
+        with contextlib.suppress(TimeoutError):
+            # Nothing is awaited: an issuer takes its time.
+            await asyncio.wait_for(asyncio.Event().wait(), ISSUER_S)
         return APPROVED
 
     def on_step(step: PaymentStep) -> None:
         say(step=step.step)
 
     ended = await desk.take(request, on_begin=begin, on_step=on_step, authorize=issuer)
-    give_up = time.monotonic() + PATIENCE_S
-    while isinstance(ended, StillUnknown) and time.monotonic() < give_up:
-        await asyncio.sleep(0.1)
-        ended = await desk.settle(request, kept, on_step=on_step)
+
+    async def decided() -> bool:
+        nonlocal ended
+        if isinstance(ended, StillUnknown):
+            ended = await desk.settle(request, kept, on_step=on_step)
+        return not isinstance(ended, StillUnknown)
+
+    with contextlib.suppress(DeadlinePassed):
+        await eventually_async(decided, PATIENCE_S)
     if isinstance(ended, StillUnknown):
         say(outcome="unknown", why=ended.reason, issuer=asked)
     else:

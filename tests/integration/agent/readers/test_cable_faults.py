@@ -25,6 +25,7 @@ from agent.simulator.script import terminal
 from agent.simulator.sockets import PtySocket, Socket
 from agent.simulator.usb_bus import UsbBus, UsbDevice, UsbSocket, cdc_interfaces
 from tests.support.usb_bench import DYNAFLEX, usb_bus
+from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +146,9 @@ async def dribble(shop: Shop) -> None:
         nonlocal left
         for byte in outgoing[:left]:
             await write(bytes([byte]))
-            await asyncio.sleep(0.01)
+            with contextlib.suppress(TimeoutError):
+                # Nothing is awaited: this is the pace of the wire.
+                await asyncio.wait_for(asyncio.Event().wait(), 0.01)
         await write(outgoing[left:])
         left = max(0, left - len(outgoing))
 
@@ -170,9 +173,10 @@ async def take_nothing_for_a_while(shop: Shop) -> None:
 
 
 async def _until(probe: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not probe():  # noqa: ASYNC110 (a plug tells nobody)
-            await asyncio.sleep(0.01)
+    async def seen() -> object:
+        return probe()
+
+    await eventually_async(seen, deadline_s=20)
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ import pytest
 
 from agent.config import ReaderConfig
 from agent.supervisor import Stranger
+from protocols.cloud.commands import StartPayment
 from protocols.cloud.events import DeviceEvent, ReportedReader
 from protocols.cloud.topics import Stream
 from protocols.readers.protocol import ReaderEvent
@@ -280,7 +281,7 @@ async def test_something_unknown_is_shown_with_what_was_seen_and_gets_no_payment
         assert shown.reason == stranger.reason
         assert shown.address == "usb://0801:0001"
         assert box.taps.slot(shown.reader_id) is None
-        assert box.readers.state_of("Unknown usb 1-2") is None
+        assert box.readers.may_forget("Unknown usb 1-2")
 
         box.readers.tell("Unknown usb 1-2", "reader.stuck_in_bootloader", "error", "It stays.")
         assert "reader.stuck_in_bootloader" in await events(box)
@@ -300,3 +301,48 @@ async def test_why_a_reader_is_away_is_said_as_long_as_it_is_away(
 
         (away,) = await settled(box, "disconnected")
         assert away.reason == "It is in its boot loader."
+
+
+async def test_a_payment_that_is_not_settled_keeps_its_place_and_is_settled_where_the_reader_moved(
+    tmp_path: Path, clock: LateClock
+) -> None:
+    one = terminal(clock, "52500001")
+    one.next_goes("slow+drop_after_start")
+    async with opened(till(tmp_path, clock)) as box:
+        box.readers.add(config("found", one))
+        async with plugged_in(one):
+            (reader,) = await settled(box, "ready")
+            assert not box.readers.may_forget("found")
+            slot = box.taps.slot(reader.reader_id)
+            assert slot is not None
+            request = StartPayment(
+                session_id="ts_0001", reader_id=reader.reader_id, amount_minor=1234, currency="EUR"
+            )
+            box.receive(request)
+
+            async def has_begun() -> bool:
+                return "sent" in await box.steps()
+
+            await eventually_async(has_begun)
+            one.simulated.unplug()
+
+            async def is_unsettled() -> bool:
+                return slot.unsettled == "ts_0001"
+
+            await eventually_async(is_unsettled, deadline_s=10)
+            assert not box.readers.may_forget("found")
+            assert await box.payments() == []
+
+            one.simulated.plug_in()
+            box.readers.add(config("found", one, address=f"memory://{one.name}?moved=1"))
+            told = await box.payment_of()
+
+        # On a network line a terminal takes back what it could not tell.
+        assert (told.outcome, told.decided_by, one.charged_minor) == ("failed", "recall", [])
+        assert box.taps.slot(reader.reader_id) is slot
+        assert box.readers.reported()[0].address.endswith("?moved=1")
+        await eventually_async(lambda: _may_forget(box))
+
+
+async def _may_forget(box: Till) -> bool:
+    return box.readers.may_forget("found")

@@ -12,7 +12,6 @@ from agent.config import DiscoveryConfig, ReaderConfig
 from agent.discovery.finder import Discovery, is_meant
 from agent.discovery.probing import Probed
 from agent.discovery.sighting import Gone, Sighting
-from agent.readers.reader import ReaderState
 from agent.supervisor import Severity, Stranger
 from firmware_profiles import ReaderProfile
 from firmware_profiles.matching import BleSeen, UsbSeen
@@ -36,7 +35,7 @@ class Shelf:
     remarks: dict[str, str] = field(default_factory=dict)
     events: list[tuple[str, str]] = field(default_factory=list)
     retried: list[str] = field(default_factory=list)
-    state: ReaderState = ReaderState.DISCONNECTED
+    is_needed: bool = False
 
     def add(self, config: ReaderConfig) -> None:
         self.readers[config.name] = config
@@ -57,8 +56,8 @@ class Shelf:
     def tell(self, name: str, kind: str, severity: Severity, text: str) -> None:
         self.events.append((name, kind))
 
-    def state_of(self, name: str) -> ReaderState | None:
-        return self.state if name in self.readers else None
+    def may_forget(self, name: str) -> bool:
+        return not self.is_needed
 
 
 @dataclass
@@ -329,13 +328,13 @@ def test_a_radio_reader_that_is_connected_is_not_away_though_nobody_hears_it() -
 
     async def story(box: Box) -> None:
         box.answers[heard.address] = Identity(serial_number="B7")
-        box.shelf.state = ReaderState.READY
+        box.shelf.is_needed = True
         await box.see(heard)
         await box.see(heard)
         await asyncio.sleep(3 * DAY_S)
         assert box.addresses() == [heard.address]
 
-        box.shelf.state = ReaderState.DISCONNECTED
+        box.shelf.is_needed = False
         await asyncio.sleep(DAY_S)
         assert box.addresses() == []
 
