@@ -82,6 +82,8 @@ _FLOWS: Final = {"emv": b"\x00\x02", "quick_chip": b"\x00\x03"}
 _LONGEST_CARD_WAIT_S: Final = 255
 #: How much of a file goes out before the driver is let look up.
 _BREATH: Final = 16 * 1024
+#: What is left of the reader's patience for our answer to reach it.
+_ANSWER_TRAVELS_S: Final = 3.0
 
 #: Object identifier of MagTek, before every property.
 _VENDOR: Final = Tlv(0x81, bytes.fromhex("2B06010401F609"))
@@ -110,7 +112,7 @@ class MmsConfig:
     transaction_extra_s: float = 60.0
     """How long the reader may take with a card, beyond the wait for it."""
     answer_s: float = 30.0
-    """How long the issuer's answer may take."""
+    """How long the issuer's answer may take; less when the reader itself waits no longer."""
     restart_s: float = 15.0
     load_s: float = 120.0
     """How long the reader may check a file that it got whole."""
@@ -583,10 +585,10 @@ class MmsHost:
         running.tap, running.card, running.serial = data.tap, data.card, data.serial
         running.technology = message.first
         running.phase = _Phase.ONLINE
-        # The reader may wait less than we do; what it said by then is settled with the answer.
-        self._deadline = self._now + self._config.answer_s
+        within_s = _answer_within(running.command, self._config)
+        self._deadline = self._now + within_s
         events.append(Progress(Step.AUTHORIZING, message.detail, "the card wants its issuer"))
-        events.append(OnlineWanted(data.tap, self._config.answer_s))
+        events.append(OnlineWanted(data.tap, within_s))
 
     def _refuse_data(self, data: CardData | Refused, events: list[ReaderEvent]) -> None:
         why = data.why if isinstance(data, Refused) else "it gives card data that are not sealed"
@@ -1049,6 +1051,14 @@ def _card_timeout(command: ReaderCommand, config: MmsConfig) -> int:
     given = command.card_timeout_s if isinstance(command, Purchase) else None
     wanted = config.transaction_timeout_s if given is None else given
     return min(max(wanted, 1), _LONGEST_CARD_WAIT_S)
+
+
+def _answer_within(command: ReaderCommand, config: MmsConfig) -> float:
+    """How long the issuer may take. A reader waits for it as long as it does for a card, unless it was set otherwise
+    (property 1.1.1.1.1.5), and nobody waits with a quick chip."""
+    if config.flow == "quick_chip":
+        return config.answer_s
+    return min(config.answer_s, max(_card_timeout(command, config) - _ANSWER_TRAVELS_S, 1.0))
 
 
 def _start_objects(amount: Money, timeout_s: int, config: MmsConfig) -> tuple[Tlv, ...]:

@@ -61,6 +61,7 @@ _LONGEST_FILE: Final = (1 << 24) + 1024
 _BEFORE: Final = b"\x01\x01\x84\x82"
 _KEPT: Final = 100
 _RESTARTS_AFTER_S: Final = 0.3
+_FOR_EVER_S: Final = 3600
 _SERIAL: Final = re.compile(r"[0-9A-F]{7}")
 
 CONTROLS: Final[Mapping[str, str]] = {
@@ -176,7 +177,7 @@ class MmsTerminal:
         bdk: bytes | None = None,
         encryption: str = dukpt.TDES_SCHEME,
         pace: float = 1.0,
-        answer_wait_s: float = 40.0,
+        answer_wait_s: float | None = None,
         reboot_s: float = 20.0,
         starts_at: datetime = datetime(2026, 1, 2, 9, 0),  # noqa: DTZ001 - a reader shows local wall time
         roll: Callable[[], float] = lambda: 0.0,
@@ -185,8 +186,8 @@ class MmsTerminal:
     ) -> None:
         """``pace`` scales every pause of the scripts (0 for none); ``roll`` gives the chance numbers in [0, 1).
 
-        ``answer_wait_s``: how long it waits for the issuer's answer, a setting of real readers. Without ``bdk`` it has
-        a published test key.
+        ``answer_wait_s``: how long it waits for the issuer's answer, a setting of real readers; without, as long as for
+        a card. Without ``bdk`` it has a published test key.
         """
         if encryption not in _FIRST_KSN:
             raise CommandNotPossible(
@@ -460,7 +461,7 @@ class MmsTerminal:
             payment,
             script,
             int(amount),
-            timeout[0] if timeout else 60,
+            (timeout[0] or _FOR_EVER_S) if timeout else 60,
             is_quick=bool(options[1:2] and options[1] & 0x01),
         )
         self._say(response(asked, 0x01, 0, b""))
@@ -546,7 +547,10 @@ class MmsTerminal:
             self._complete(transaction, technology, 0x020700)
             return
         self._show("AUTHORIZING PLEASE WAIT")
-        code = yield _Await("answer", self._answer_wait_s, is_paced=False)
+        wait_s = self._answer_wait_s
+        if wait_s is None:
+            wait_s = transaction.timeout_s
+        code = yield _Await("answer", wait_s, is_paced=False)
         yield _Pause(0.3)
         approved = code in _APPROVALS and script.card_accepts
         self._batch(transaction, 0x40 if approved else 0x00)

@@ -342,6 +342,23 @@ def test_an_issuer_that_is_silent_is_told_to_the_card_as_nobody_reached() -> Non
         reader.host.start(Resume(YES), reader.now)
 
 
+@pytest.mark.parametrize(
+    ("card_timeout_s", "flow", "within_s"),
+    [(20, "emv", 17.0), (60, "emv", 30.0), (20, "quick_chip", 30.0)],
+)
+def test_the_issuer_gets_no_longer_than_the_reader_waits(
+    card_timeout_s: int, flow: str, within_s: float
+) -> None:
+    reader = Reader(flow=flow)
+    asked = reader.start(Purchase(AMOUNT, card_timeout_s))
+    reader.say(response(asked, 0x01))
+
+    (wanted,) = of(OnlineWanted, reader.card())
+
+    assert isinstance(wanted, OnlineWanted)
+    assert wanted.answer_within_s == within_s
+
+
 def test_an_answer_is_taken_once() -> None:
     reader = Reader()
     reader.sale()
