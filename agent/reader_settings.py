@@ -17,7 +17,6 @@ from firmware_profiles import settings as schema
 from firmware_profiles.errors import SettingRefused
 from protocols.cloud.configuration import DeviceConfiguration, document_hash, secret_purpose
 from protocols.cloud.events import ReportedConfig
-from protocols.cloud.sealing import open_sealed
 from protocols.errors import MalformedMessage
 from protocols.secret import Secret
 
@@ -132,6 +131,10 @@ class ReaderSettings:
 
     def _opened(self, reader_id: str, sealed: Mapping[str, str]) -> dict[str, str]:
         """Raises MalformedMessage."""
+        if not sealed:
+            return {}
+        from protocols.cloud.sealing import open_sealed  # noqa: PLC0415 (12 MiB, and few have secrets)
+
         return {
             name: open_sealed(
                 text, self._key(), secret_purpose(self._device_id, reader_id, name)
