@@ -401,7 +401,7 @@ class Updates:
         job.version_before = slot.desk.reader.status.identity.software_version or ""
         if job.version and _order(firmware, job.version_before, job.version) is Order.SAME:
             raise _Ended(JobState.DONE, f"It runs {job.version_before} already.", "current")
-        if hindrance := _power(firmware, status.details):
+        if hindrance := power_objection(firmware, status.details):
             return f"{slot.name} {hindrance}"
         if job.request.end_of_day:
             closed = await self._ask(slot, EndOfDay())
@@ -598,7 +598,7 @@ def _order(firmware: Firmware, installed: str, wanted: str) -> Order:
     return versions.compare(firmware, installed, wanted)
 
 
-def _power(firmware: Firmware, details: Mapping[str, str]) -> str:
+def power_objection(firmware: Firmware, details: Mapping[str, str]) -> str:
     """Why there is not enough power; empty when there is, or the reader has no battery."""
     wants, percent = firmware.preconditions, details.get("battery_percent", "")
     least = wants.battery_min_pct

@@ -534,3 +534,82 @@ async def test_a_technician_sees_the_updates_at_the_box(
         "version": NEW,
         "text": f"It runs {NEW} now.",
     }
+
+
+# --- the cable is pulled ---
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        jobs.JobState.WAITING,
+        jobs.JobState.CLAIMING,
+        jobs.JobState.TRANSFERRING,
+        jobs.JobState.REBOOTING,
+        jobs.JobState.VERIFYING,
+    ],
+)
+async def test_the_reader_loses_its_power_in_each_state_and_the_end_is_what_it_runs(
+    tmp_path: Path, state: jobs.JobState
+) -> None:
+    shop = Shop(tmp_path)
+    async with plugged_in(shop.terminal), living(shop) as till:
+        original = till.updates._move  # noqa: SLF001 - the moment is the test's
+
+        async def move(job: jobs.Job, after: jobs.JobState, *args: object, **more: object) -> None:
+            await original(job, after, *args, **more)  # type: ignore[arg-type]  # as they came
+            if after is state:
+                till.updates._move = original  # type: ignore[method-assign]  # noqa: SLF001
+                shop.terminal.machine.restart(shop.clock.elapsed())
+
+        till.updates._move = move  # type: ignore[method-assign,assignment]  # noqa: SLF001
+        till.receive(update(till))
+        last = await ended(till)
+
+        assert last.state == ("done" if shop.version == NEW else "failed")
+        assert (await states(till)).count("transferring") <= 1
+        await till.until_ready()
+        till.receive(till.payment(), "cmd_0002")
+        assert (await till.payment_of()).outcome == "approved"
+
+
+# --- the reader fetches it by itself ---
+
+
+def let_it_fetch(till: Till) -> None:
+    """A model of the same protocol that is updated by its own host."""
+    be_quick(till, reboot_s=10)
+    slot = slot_of(till)
+    assert slot.profile is not None
+    assert slot.profile.firmware is not None
+    firmware = msgspec.structs.replace(
+        slot.profile.firmware, method="zvt_0810_pull", compare="opaque"
+    )
+    slot.profile = msgspec.structs.replace(slot.profile, firmware=firmware)
+
+
+async def test_a_reader_fetches_its_software_and_is_asked_what_it_runs_then(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.terminal.machine.store.next_software_version = NEW
+    async with plugged_in(shop.terminal), living(shop) as till:
+        let_it_fetch(till)
+        till.receive(update(till, release=None))
+        last = await ended(till)
+
+        assert (last.state, last.text) == ("done", f"It runs {NEW} now.")
+        assert "transferring" in await states(till)
+        assert shop.server.fetched == []
+
+
+async def test_a_reader_whose_host_has_nothing_newer_says_so(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.terminal.machine.arm("update_changes_nothing")
+    async with plugged_in(shop.terminal), living(shop) as till:
+        let_it_fetch(till)
+        be_quick(till)
+        till.receive(update(till, release=None))
+        last = await ended(till)
+
+        assert (last.state, "as before" in last.text) == ("failed", True)
+        till.receive(update(till, release=None, job_id="job_0002"), "cmd_0002")
+        assert (await till.result_of("cmd_0002")).status == "succeeded"
