@@ -348,7 +348,7 @@ def reported(
 ) -> ReportedReader:
     """A reader as its box tells it."""
     return ReportedReader(
-        reader_id=reader_id, name=name, profile="generic.zvt-tcp", address="tcp://192.0.2.7:20007",
+        reader_id=reader_id, name=name, profile="generic-zvt-tcp", address="tcp://192.0.2.7:20007",
         state=state, reason=reason, vendor="CCV", model="Base Next", serial_number=f"SN{terminal}",
         terminal_id=terminal, software_version="1.02.3", since_ts=datetime.now(UTC).isoformat(),
     )  # fmt: skip

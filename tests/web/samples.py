@@ -16,6 +16,7 @@ from control_plane.receipts import document as paper
 from control_plane.receipts.look import Look
 from control_plane.receipts.sheet import sheet_of
 from control_plane.web import card_words, words
+from control_plane.web.pages.reader_settings import SettingField
 from control_plane.web.views import (
     Attention,
     Choice,
@@ -576,6 +577,67 @@ SAMPLES: dict[str, Sample] = {
             "related_title": "Latest sales",
             "moments": MOMENTS,
             "live": "/readers/rd_1/live",
+        },
+    ),
+    "reader-settings": Sample(
+        "readers/settings.html",
+        "/readers/rd_1/settings",
+        {
+            "reader": {"id": "rd_1", "name": "Counter 1", "place": "Lyon"},
+            "model": "any ECR17 terminal on the network (Italy)",
+            "fields": [
+                SettingField(
+                    "lrc_mode",
+                    "enum",
+                    "Check character",
+                    "Which bytes it covers.",
+                    "stx",
+                    "std",
+                    [Choice(one, one) for one in ("std", "stx", "noext", "stx_noext")],
+                    is_secret=False,
+                    is_set=False,
+                    is_number=False,
+                    most=200,
+                ),
+                SettingField(
+                    "password",
+                    "digits",
+                    "Password of the terminal",
+                    "It is never shown again.",
+                    "",
+                    "",
+                    [],
+                    is_secret=True,
+                    is_set=True,
+                    is_number=True,
+                    most=6,
+                ),
+                SettingField(
+                    "max_amount_minor",
+                    "int",
+                    "Largest payment, in cents",
+                    "Counted in cents.",
+                    "12x",
+                    "",
+                    [],
+                    is_secret=False,
+                    is_set=False,
+                    is_number=True,
+                    most=200,
+                ),
+            ],
+            "axes": [
+                SimpleNamespace(
+                    name="Sync",
+                    word=words.word(words.SYNC, "pending"),
+                    why="Nothing waits on the box.",
+                )
+            ],
+            "problems": {
+                "max_amount_minor": "Largest payment, in cents takes a whole number from 1 to 99999999."
+            },
+            "saved": False,
+            "changed": "Last changed by Ada, 23 Nov 2026, 14:02.",
         },
     ),
     "reader-add": Sample(

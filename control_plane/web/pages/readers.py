@@ -366,6 +366,7 @@ def _processor_axis(db: Transaction, visit: Visit, profile: str) -> list[Axis]:
 def _reader_acts(visit: Visit, reader: Row[Any]) -> list[Act]:
     base = f"/readers/{reader.id}"
     return [
+        Act(key="settings", text=visit.say(N_("Settings")), icon="edit", href=f"{base}/settings"),
         Act(key="diagnose", text=visit.say(N_("Test the line")), icon="bank", action=f"{base}/diagnose"),
         Act(
             key="reboot",
