@@ -22,6 +22,7 @@ from control_plane.card_present.models import AUTHORIZATIONS, CARD_REFUNDS
 from control_plane.card_present.queries import Found
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction, context_of
+from control_plane.payments.sessions import check_refund
 from protocols.ids import new_id
 from protocols.money import Money
 from protocols.readers.emv import redact_card_numbers
@@ -71,7 +72,7 @@ def begin(
     """Promise to give back an amount, or all that is left; the same form is the same refund.
 
     The processor is asked afterwards (``Clearing.give_back``). Raises NotOnAnEncryptingReader, NotCapturedYet,
-    CardRefundTooLarge, Forbidden; nothing is promised then.
+    CardRefundTooLarge, LimitReached, Forbidden; nothing is promised then.
     """
     caller.must(Permission.PAYMENT_REFUND_CREATE)
     sale = queries.captured_sale(db, caller.scope, transaction_id)
@@ -88,6 +89,7 @@ def begin(
     amount = left if amount_minor is None else amount_minor
     if not 0 < amount <= left:
         raise CardRefundTooLarge(remaining=Money(left, sale.currency))
+    check_refund(db, caller, Money(amount, sale.currency))
     refund_id = new_id("cpr")
     now = context_of(db).clock.now()
     db.execute(

@@ -99,7 +99,7 @@ def start_session(db: Transaction, caller: Caller, wish: StartSession) -> Sessio
     _check_reader(reader)
     if is_refund:
         capabilities.require(reader, "refund")
-        _check_refund(db, caller, wish.amount)
+        check_refund(db, caller, wish.amount)
     elif wish.payment_id is None:
         # As a try of a payment, it was looked at when that began.
         _check_limits(db, caller, wish.amount, reader)
@@ -146,7 +146,7 @@ def start_reversal(db: Transaction, caller: Caller, session_id: str) -> SessionV
     reader = queries.reader_for_payment(db, caller.scope, sale.reader_id)
     _check_reader(reader)
     capabilities.require(reader, "reversal")
-    _check_refund(db, caller, Money(sale.approved_minor or sale.amount_minor, sale.currency))
+    check_refund(db, caller, Money(sale.approved_minor or sale.amount_minor, sale.currency))
     body = ReversePayment(
         session_id=new_id("ts"),
         original_session_id=sale.id,
@@ -363,8 +363,8 @@ def _check_limits(db: Transaction, caller: Caller, amount: Money, reader: Reader
         raise excess
 
 
-def _check_refund(db: Transaction, caller: Caller, amount: Money) -> None:
-    """Raises LimitReached: on a reader, nobody can approve in between."""
+def check_refund(db: Transaction, caller: Caller, amount: Money) -> None:
+    """Raises LimitReached: what readers took is given back at once, and nobody can approve in between."""
     bounds = bounds_of(db, caller.merchant_id, caller.id)
     may_approve = caller.can(Permission.PAYMENT_REFUND_APPROVE)
     excess = excess_on_reader(bounds.limits, bounds.refund, amount, may_approve=may_approve)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from control_plane.accounts.permissions import Role
+from control_plane.accounts.permissions import Permission, Role
 from control_plane.acquirer_sandbox.faults import FaultKind
+from control_plane.card_present import refunds
 from control_plane.card_present.clearing import Clearing
 from control_plane.card_present.models import CARD_ACCOUNTS
 from control_plane.card_present.processor import CardPresentProcessors
@@ -17,6 +19,7 @@ from control_plane.card_present.service import CardPresent
 from control_plane.parts import Parts
 from control_plane.payments import sessions
 from control_plane.payments.models import SESSIONS
+from control_plane.till.errors import LimitReached
 from protocols.money import Money
 from tests.fakes.clock import FakeClock
 from tests.fixtures.control_plane import Factory
@@ -206,6 +209,31 @@ def test_a_cashier_gives_nothing_back(
     other = sqlite_make.client_as(stranger, Role.OWNER)
     assert other.post(f"/v1/card-present/sales/{row_id}/refunds").status_code == 404
 
+    assert acquirer.money() == (0, 12_50, 0)
+
+
+def test_a_refund_above_ones_limit_moves_no_money(
+    shop: CardShop, owner: TestClient, sqlite_make: Factory, acquirer: AcquirerServer
+) -> None:
+    owner.put(ACCOUNT, json=keys(acquirer))
+    row_id = sold(shop)
+    caller = sqlite_make.caller(shop.merchant_id, Role.MANAGER)
+    narrow = replace(
+        caller,
+        scope=replace(
+            caller.scope,
+            permissions=caller.scope.permissions - {Permission.PAYMENT_REFUND_APPROVE},
+        ),
+    )
+    limited = owner.put(f"/v1/till/limits/{caller.id}", json={"refund": {"EUR": 5_00}})
+    assert limited.status_code == 200, limited.text
+
+    with pytest.raises(LimitReached), shop.parts.database.connection() as db:
+        refunds.begin(db, narrow, row_id, "form-1", amount_minor=5_01)
+    with shop.parts.database.connection() as db:
+        within = refunds.begin(db, narrow, row_id, "form-2", amount_minor=5_00)
+
+    assert within.amount_minor == 5_00
     assert acquirer.money() == (0, 12_50, 0)
 
 
