@@ -69,3 +69,20 @@ def test_a_lost_answer_is_found_out_by_asking_the_terminal(till: Page) -> None:
     till.get_by_role("link", name="Open the transaction").click()
     expect(till.locator(".timeline")).to_contain_text("The answer was lost")
     expect(till.locator("h1")).to_have_text("€9.97")
+
+
+@pytest.mark.timeout(180)
+def test_a_card_is_tapped_on_the_page_of_simulated_readers(till: Page, stage: Stage) -> None:
+    tricks = till.context.new_page()
+    tricks.goto(f"{stage.url}/simulated-readers")
+    terrace = tricks.locator("section", has=tricks.get_by_role("heading", name="Terrace"))
+    terrace.get_by_label("Next payment").select_option("manual")
+    terrace.get_by_role("button", name="Do it").first.click()
+    expect(terrace.get_by_role("status")).to_have_text("the next payment: manual")
+    sell(till, "1500", "Terrace")
+    expect(till.locator("#till")).to_contain_text("Waiting for the card", timeout=PATIENCE_MS)
+
+    terrace.get_by_role("button", name="Tap a card").click()
+
+    expect(till.locator(".outcome h1")).to_have_text("Approved", timeout=PATIENCE_MS)
+    expect(till.locator(".receipt")).to_contain_text("€15.00")
