@@ -286,7 +286,7 @@ class Claim(Struct, frozen=True, kw_only=True):
 class SealedCard(Struct, frozen=True, kw_only=True):
     """A card as an encrypting reader gave it away; nobody before the processor can open it.
 
-    ``format`` names the reader protocol whose layout ``data`` has; ``scheme`` the cipher, ``dukpt-tdes`` or ``dukpt-aes``.
+    ``format`` names the reader protocol whose layout ``data`` has; ``scheme`` the cipher: dukpt-tdes or dukpt-aes.
     """
 
     format: ShortText
