@@ -154,13 +154,17 @@ def record_calmly(
     framing: str,
     stories: tuple[str, str] = ("insert", "swipe"),
     names: tuple[str, ...] = TWO_PAYMENTS,
+    **says: str,
 ) -> list[Line]:
-    """Commands to a simulated reader, piece by piece, in virtual time. `stories` of 12.34 and of 0.51."""
+    """Commands to a simulated reader, piece by piece, in virtual time. `stories` of 12.34 and of 0.51.
+
+    `says`: what the reader tells of itself.
+    """
     host = machine_for(profile, currency="EUR", framing=framing)
     reader = registry.terminal_machine(
         profile.protocol.name,
         framing,
-        {"by_last_digits": dict(zip((34, 51), stories, strict=True))},
+        {"by_last_digits": dict(zip((34, 51), stories, strict=True)), **says},
     )
     lines: list[Line] = []
     now = 1000.0
@@ -241,6 +245,21 @@ def main() -> None:
         names = (*TWO_PAYMENTS[:4], *more)
         lines = record_calmly(profile, framing, ("approve", refused), names)
         _write(profile_id, "morning", head, lines)
+    feig = load_profile("feig-cvend-plug")
+    head = {
+        "source": "simulated: Omnitill's own ZVT terminal as a cVEND plug, no real one; card numbers masked",
+        "profile": feig.id,
+        "framing": "tcp",
+    }
+    lines = record_calmly(
+        feig,
+        "tcp",
+        ("approve", "decline"),
+        (*TWO_PAYMENTS, "reverse 1", "end_of_day"),
+        software_version="GER-APP-v2.0.9",
+        password="000000",
+    )
+    _write(feig.id, "morning", head, lines)
     for profile_id in ("generic-zvt-tcp", "generic-zvt-serial"):
         profile = load_profile(profile_id)
         head = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,6 @@ DRIVEN = sorted(
     for name, one in PROFILES.items()
     for framing in one.framings
     if one.protocol.name in registry.names()
-    and find_spec(f"protocols.readers.{one.protocol.name}.machine")
 )
 PATHS = sorted(RECORDINGS.glob("*/*.jsonl"))
 
@@ -62,6 +60,12 @@ def test_the_protocol_understands_every_option(name: str, framing: str) -> None:
 
 def test_a_money_command_is_never_repeated(profile: ReaderProfile) -> None:
     assert profile.protocol.retries.get("money_command", 0) == 0
+
+
+def test_each_model_that_we_drive_has_a_recording() -> None:
+    driven = {name for name, one in PROFILES.items() if one.profile.kind != "cloud_reader"}
+
+    assert {path.parent.name for path in PATHS} == driven
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: f"{path.parent.name}/{path.stem}")
