@@ -76,6 +76,14 @@ LANES = {
 }
 
 
+CONCERT = Lane(
+    "concert",
+    "generic-concert-cdc",
+    "serial",
+    UsbDevice(0x0B00, 0x0081, "Ingenico", "Desk500", interfaces=cdc_interfaces()),
+)
+
+
 @dataclass
 class Shop:
     """One reader, its plug, and a till."""
@@ -238,6 +246,13 @@ async def check(shop: Shop, minor: int, state: str, trouble: Trouble) -> None:
     else:
         assert ended["issuer"] <= 1
         assert ended["issuer"] or ended["outcome"] != "approved", ended
+
+
+async def test_a_french_terminal_sells_over_its_usb_stream(tmp_path: Path) -> None:
+    async with opened(CONCERT, tmp_path) as shop:
+        ended = await shop.sell(12_00)
+
+    assert (ended["outcome"], ended["by"]) == ("approved", "answer")
 
 
 @pytest.mark.parametrize(
