@@ -49,7 +49,15 @@ LARGEST_BYTES: Final = 2 * 1024 * 1024 * 1024
 #: Files up to this size are checked from end to end at every start; larger ones once a day.
 _CHECKED_AT_START: Final = 16 * 1024 * 1024
 
-_SCHEMA: Final = """
+#: Of `firmware.jobs`, which also makes it in a journal that was begun before there was any.
+FIRMWARE_JOBS: Final = """
+CREATE TABLE IF NOT EXISTS firmware_job (
+  id TEXT PRIMARY KEY, reader_id TEXT NOT NULL, request BLOB NOT NULL, state TEXT NOT NULL,
+  recorded_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+  version_before TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+"""
+_SCHEMA: Final = f"""
 CREATE TABLE stream (
   name TEXT PRIMARY KEY, seq INTEGER NOT NULL, prev TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -75,7 +83,7 @@ CREATE INDEX session_undecided ON session (id) WHERE outcome IS NULL;
 CREATE INDEX session_age ON session (recorded_at);
 CREATE TABLE reader (key TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
+{FIRMWARE_JOBS}"""
 
 
 class FolderInUse(AgentError):
@@ -538,6 +546,8 @@ _SALVAGED: Final = (
     ("reader", "SELECT * FROM reader"),
     ("session", "SELECT * FROM session"),
     ("command", "SELECT * FROM command"),
+    # Whose software was under way: nothing may be sent again, and nothing paid before it is known what runs.
+    ("firmware_job", "SELECT * FROM firmware_job"),
     ("outbox", "SELECT * FROM outbox NOT INDEXED WHERE acked_at IS NULL"),
     # How far the keys of readers came: without it a number that is played again would look new.
     ("fact", "SELECT * FROM fact WHERE name LIKE 'ksn:%'"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from agent.journal import FIRMWARE_JOBS
 from protocols.cloud.commands import UpdateReader
 
 if TYPE_CHECKING:
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
 
 #: How many jobs that have ended are remembered.
 KEPT: Final = 50
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS firmware_job (
-  id TEXT PRIMARY KEY, reader_id TEXT NOT NULL, request BLOB NOT NULL, state TEXT NOT NULL,
-  recorded_at INTEGER NOT NULL, changed_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-  version_before TEXT NOT NULL DEFAULT '', text TEXT NOT NULL DEFAULT ''
-) WITHOUT ROWID
-"""
 
 
 class JobState(StrEnum):
@@ -123,7 +116,7 @@ class Job:
 
 def prepare(tx: Transaction) -> None:
     """Make the table where a journal does not have it yet."""
-    tx.db.execute(_SCHEMA)
+    tx.db.execute(FIRMWARE_JOBS)
 
 
 def record(tx: Transaction, request: UpdateReader, now: int) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -613,3 +615,38 @@ async def test_a_reader_whose_host_has_nothing_newer_says_so(tmp_path: Path) -> 
         assert (last.state, "as before" in last.text) == ("failed", True)
         till.receive(update(till, release=None, job_id="job_0002"), "cmd_0002")
         assert (await till.result_of("cmd_0002")).status == "succeeded"
+
+
+async def test_a_damaged_journal_does_not_forget_whose_software_was_under_way(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path)
+    async with plugged_in(shop.terminal):
+        async with living(shop) as first:
+            strike(first, jobs.JobState.REBOOTING, Fate.DIED_BEFORE)
+            first.receive(update(first))
+            await first.journal.is_dead.wait()
+        (tmp_path / "journal.suspect").touch()
+        damage(tmp_path / "journal.db")
+        async with living(shop) as second:
+            last = await ended(second)
+            began = (await states(second)).count("transferring")
+
+    assert second.journal.opening.kept_as
+    assert (last.state, shop.version) == ("done", NEW)
+    # Only the verifying is told in the new journal; nothing was sent to the reader again.
+    assert began <= 1
+    assert shop.terminal.machine.store.restarts == 1
+
+
+def damage(file: Path) -> None:
+    """Scribble over the index of what is pending, which the job does not need."""
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        (page,) = db.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'outbox_pending'"
+        ).fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with file.open("r+b") as raw:
+        raw.seek((page - 1) * size)
+        raw.write(b"\xa5" * size)
