@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from control_plane.card_present import queries, response_codes
 from control_plane.card_present.encrypting import is_encrypting_reader
-from control_plane.card_present.lifecycle import AuthorizationState, RefundState
+from control_plane.card_present.lifecycle import HOLDING, AuthorizationState, RefundState
 from control_plane.card_present.models import AUTHORIZATIONS, CARD_REFUNDS
 from control_plane.card_present.processor import (
     CardPresentError,
@@ -65,14 +65,13 @@ def session_decided(db: Transaction, event: SessionDecided) -> None:
         elif row.state in {_S.ASKED, _S.APPROVED}:
             _take_back(db, row, now)
     if is_approved and not is_covered:
-        _contradiction(db, event.session_id, event.transaction_id, rows)
+        _contradiction(db, event.session_id, event.transaction_id)
 
 
 def late_result(db: Transaction, event: LateResult) -> None:
     """A reader says approved after its session had ended otherwise: what it names was, or is being, taken back."""
     if event.outcome == "approved":
-        rows = queries.of_session(db, event.session_id)
-        _contradiction(db, event.session_id, event.transaction_id, rows)
+        _contradiction(db, event.session_id, event.transaction_id)
 
 
 def _take_back(db: Transaction, row: Found, now: datetime) -> None:
@@ -82,12 +81,14 @@ def _take_back(db: Transaction, row: Found, now: datetime) -> None:
     move(db, row.tap_id, row.state, _S.REVERSING, now, **facts)
 
 
-def _contradiction(
-    db: Transaction, session_id: str, transaction_id: str | None, rows: list[Found]
-) -> None:
+def _contradiction(db: Transaction, session_id: str, transaction_id: str | None) -> None:
     """The reader approved what no processor gave. Readers that ask their own bank are not meant."""
-    reader = queries.reader_of_session(db, session_id)
+    rows = queries.of_session(db, session_id)
+    reader = queries.reader_of_sale(db, session_id)
     if reader is None or not (rows or is_encrypting_reader(reader.profile)):
+        return
+    if any(row.state in HOLDING for row in rows):
+        # There is money, and the session's own alarm says what does not fit.
         return
     last = rows[0] if rows else None
     state = "never asked for" if last is None else f"{last.state.value}"

@@ -12,6 +12,7 @@ from control_plane.card_present.models import AUTHORIZATIONS, CARD_ACCOUNTS, CAR
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices.models import READERS
+from control_plane.payments.lifecycle import SessionKind
 from control_plane.payments.models import SESSIONS
 from control_plane.transactions.models import TRANSACTIONS
 
@@ -85,23 +86,14 @@ def due_refunds(db: Transaction, now: datetime, *, limit: int) -> list[str]:
     return [str(row.id) for row in rows]
 
 
-def reader_of_session(db: Transaction, session_id: str) -> Found | None:
-    """The reader of a session, with its profile."""
+def reader_of_sale(db: Transaction, session_id: str) -> Found | None:
+    """The reader of a session, with its profile; None when it is no sale."""
     return db.execute(
         select(
             SESSIONS.c.merchant_id, SESSIONS.c.device_id, SESSIONS.c.reader_id, READERS.c.profile
         )
         .join_from(SESSIONS, READERS, READERS.c.id == SESSIONS.c.reader_id)
-        .where(SESSIONS.c.id == session_id)
-    ).one_or_none()
-
-
-def session_end(db: Transaction, session_id: str) -> Found | None:
-    """How far a session is, and the ledger row that it has."""
-    return db.execute(
-        select(SESSIONS.c.state, SESSIONS.c.approved_minor, SESSIONS.c.transaction_id).where(
-            SESSIONS.c.id == session_id
-        )
+        .where(SESSIONS.c.id == session_id, SESSIONS.c.kind == SessionKind.SALE)
     ).one_or_none()
 
 

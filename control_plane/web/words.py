@@ -415,6 +415,10 @@ DEVICE_EVENTS: Final[dict[str, Word]] = {
     "reader.seen": Word(N_("Found by its box"), "reader", "good"),
     "reader.id_taken": Word(N_("A reader came under an id that is taken"), "alert", "bad"),
     "reader.gone": Word(N_("No longer listed by its box"), "offline", "warn"),
+    "payment.not_authorized": Word(
+        N_("A sale was reported without the bank’s approval"), "alert", "bad"
+    ),
+    "payment.not_cleared": Word(N_("The processor has not confirmed a sale"), "alert", "bad"),
 }
 #: What a reader was asked to do, by kind of command and how that stands.
 ORDERS: Final[dict[str, dict[str, Word]]] = {

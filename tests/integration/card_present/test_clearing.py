@@ -6,9 +6,11 @@ import dataclasses
 
 import pytest
 
+from control_plane import events
 from control_plane.acquirer_sandbox.faults import FaultKind
 from control_plane.card_present.lifecycle import AuthorizationState
 from control_plane.card_present.processor import NotReached, ProcessorRefused
+from control_plane.payments.events import LateResult
 from protocols.money import Money
 from tests.fakes.card_processor import FakeCardProcessor
 from tests.integration.card_present.conftest import CardShop
@@ -174,6 +176,23 @@ def test_a_lost_reversal_is_asked_again(
 
     assert acquirer.money() == (0, 0, 0)
     assert shop.row(ask.tap_id).state is S.REVERSED
+
+
+def test_another_word_for_a_sale_that_is_paid_is_no_missing_money(
+    shop: CardShop, processor: FakeCardProcessor
+) -> None:
+    ask = ask_for(shop.sale())
+    shop.ask(ask)
+    shop.end(ask)
+    shop.settle()
+
+    with shop.parts.database.connection() as db:
+        late = LateResult(ask.session_id, shop.merchant_id, "dev-shop1", "tx_late", "approved", "x")
+        events.publish(db, late)
+    shop.settle()
+
+    assert shop.alarms() == []
+    assert shop.row(ask.tap_id).state is S.CAPTURED
 
 
 def test_an_approval_that_nobody_asked_for_raises_an_alarm(
