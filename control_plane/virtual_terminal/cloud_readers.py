@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import structlog
@@ -51,6 +52,7 @@ from control_plane.virtual_terminal.processor import (
     Refused,
 )
 from control_plane.virtual_terminal.views import PaymentView
+from firmware_profiles import ReaderProfile, load_all
 from protocols.ids import new_id
 from protocols.money import Money
 from protocols.readers.emv import redact_card_numbers
@@ -60,27 +62,7 @@ log = structlog.get_logger()
 #: The processor's own measure: without a sign of life for so long, a reader is offline.
 STALE_AFTER: Final = timedelta(minutes=2)
 ADDRESS_PARTS: Final = ("line1", "line2", "city", "state", "postal_code", "country")
-#: What people call the models.
-MODELS: Final[Mapping[str, str]] = {
-    "bbpos_chipper2x": "BBPOS Chipper 2X",
-    "bbpos_wisepad3": "BBPOS WisePad 3",
-    "bbpos_wisepos_e": "BBPOS WisePOS E",
-    "mobile_phone_reader": "Tap to Pay",
-    "stripe_m2": "Stripe Reader M2",
-    "stripe_s700": "Stripe Reader S700",
-    "stripe_s710": "Stripe Reader S710",
-    "stripe_t600": "Stripe Reader T600",
-    "verifone_P400": "Verifone P400",
-    "verifone_m425": "Verifone M425",
-    "verifone_p630": "Verifone P630",
-    "verifone_ux700": "Verifone UX700",
-    "verifone_v660p": "Verifone V660p",
-}
 _SIMULATED: Final = "simulated_"
-#: Driven over Bluetooth or inside a phone, by an app; the others take commands from the processor's cloud.
-_DRIVEN_BY_APPS: Final = frozenset(
-    {"bbpos_chipper2x", "bbpos_wisepad3", "mobile_phone_reader", "stripe_m2"}
-)
 #: Why a reader does not take a command, in words with what to do next.
 REFUSALS: Final[Mapping[str, str]] = {
     "terminal_reader_offline": "it is offline. Check its power and network, or pick another reader.",
@@ -129,11 +111,16 @@ class CloudReaderView:
     @property
     def model(self) -> str:
         """What people call it."""
-        plain = self.device_type.removeprefix(_SIMULATED)
-        name = MODELS.get(plain) or next(
-            (text for kind, text in MODELS.items() if kind.endswith(plain)), self.device_type
-        )
+        profile = self.profile
+        about = profile.profile if profile else None
+        name = f"{about.vendor} {about.model}" if about else self.device_type
         return f"{name} (simulated)" if self.is_simulated else name
+
+    @property
+    def profile(self) -> ReaderProfile | None:
+        """What is known of its model; None for one that nobody has described."""
+        known = _profiles()
+        return known.get(self.device_type) or known.get(self.device_type.removeprefix(_SIMULATED))
 
     @property
     def is_simulated(self) -> bool:
@@ -143,12 +130,22 @@ class CloudReaderView:
     @property
     def is_driven_by_app(self) -> bool:
         """Whether only an app beside it can start payments."""
-        return self.device_type in _DRIVEN_BY_APPS
+        return self.profile is not None and not self.profile.can("cloud_commands")
 
     @property
     def is_online(self) -> bool:
         """As the processor last said."""
         return self.status == "online"
+
+
+@cache
+def _profiles() -> Mapping[str, ReaderProfile]:
+    """The models that a processor drives, by its name of them."""
+    return {
+        rule.device_type: profile
+        for profile in load_all()[0].values()
+        for rule in profile.match.cloud
+    }
 
 
 _VIEW_NAMES: Final = [name for name in CloudReaderView.__dataclass_fields__ if name != "held_by"]

@@ -10,6 +10,7 @@ from control_plane.accounts.permissions import Role
 from control_plane.configuration.models import READER_SETTINGS
 from control_plane.devices.models import READERS
 from control_plane.parts import Parts
+from control_plane.web.model_words import LOOKS
 from control_plane.web.setting_words import SETTINGS
 from firmware_profiles import load_all
 from firmware_profiles.settings import offered
@@ -39,6 +40,12 @@ def test_each_setting_of_the_catalogue_has_words() -> None:
     names = {name for profile in load_all()[0].values() for name in offered(profile)}
 
     assert names == set(SETTINGS)
+
+
+def test_each_model_of_a_cloud_looks_in_our_words_as_its_profile_says() -> None:
+    cloud = [one for one in load_all()[0].values() if one.profile.kind == "cloud_reader"]
+
+    assert {one.id: one.profile.looks for one in cloud} == LOOKS
 
 
 def test_the_form_has_a_field_for_each_setting(it: TestClient) -> None:

@@ -34,6 +34,7 @@ from control_plane.web import pay_words, words
 from control_plane.web.filled import Filled, Form
 from control_plane.web.fleet import Act, Axis
 from control_plane.web.i18n import N_
+from control_plane.web.model_words import CAN, LOOKS, READS
 from control_plane.web.streams import follow
 from control_plane.web.views import Choice
 from control_plane.web.visits import Visit, site_of
@@ -311,6 +312,7 @@ def _reader_page(
         (N_("Stripe’s id"), reader.processor_id, "id", ""),
         (N_("Shop"), place, "", ""),
         (N_("Model"), reader.model, "", ""),
+        *_model_facts(visit, reader),
         (N_("Serial number"), reader.serial_number, "", ""),
         (N_("Software"), reader.software_version or "", "", ""),
         (N_("First seen"), visit.formats.moment(reader.created_at, visit.zone), "", ""),
@@ -330,6 +332,26 @@ def _reader_page(
         notice_tone="warn",
         live=f"/readers/stripe/{reader_id}/live",
     )
+
+
+def _model_facts(visit: Visit, reader: CloudReaderView) -> list[tuple[str, str, str, str]]:
+    """What its profile says of it."""
+    profile = reader.profile
+    if profile is None:
+        return []
+    reads = profile.capabilities.get("reads", [])
+    read = [visit.say(READS[one]) for one in READS if isinstance(reads, list) and one in reads]
+    can = [visit.say(CAN[one]) for one in CAN if profile.can(one)]
+    return [
+        (
+            N_("Looks like"),
+            visit.say(LOOKS.get(profile.id, "")) if profile.id in LOOKS else "",
+            "",
+            "",
+        ),
+        (N_("Reads"), ", ".join(read), "", ""),
+        (N_("Can"), ", ".join(can), "", ""),
+    ]
 
 
 def _sales(db: Transaction, visit: Visit, reader: CloudReaderView) -> list[dict[str, Any]]:
