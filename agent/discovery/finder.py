@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 
 #: A reader that was just plugged in may still be starting: it is asked again after these pauses, then left alone.
 _ASK_AGAIN_S: Final = (3.0, 10.0, 30.0)
+_AFTER_FAULT_S: Final = 1.0
+_WATCH_AGAIN_S: Final = 30.0
 _NAME: Final = re.compile(r"[^A-Za-z0-9 ._-]+")
 _LONGEST_NAME: Final = 60
 
@@ -99,17 +102,16 @@ class Discovery:
     async def follow(self) -> None:
         """Take what `saw` was told, and whatever is due, until cancelled."""
         while True:
-            try:
+            seen: Sighting | Gone | None = None
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._wait_s()):
                     seen = await self._news.get()
-            except TimeoutError:
-                await self._look_at_the_clock()
-                continue
             try:
-                await self._take(seen)
+                await (self._look_at_the_clock() if seen is None else self._take(seen))
             except Exception:
                 # One device's oddity is its own: the others are still found.
-                log.exception("discovery_failed", place=seen.place)
+                log.exception("discovery_failed", place=seen.place if seen else "")
+                await asyncio.sleep(_AFTER_FAULT_S)
 
     def saw(self, seen: Sighting | Gone) -> None:
         """Something is there, or no longer."""
@@ -133,11 +135,18 @@ class Discovery:
         return watches
 
     async def _listen(self, watch: Callable[[], AsyncIterator[Sighting | Gone]]) -> None:
-        try:
-            async for seen in watch():
-                self.saw(seen)
-        except AgentError as error:
-            log.warning("discovery_not_possible", reason=error.message)
+        while True:
+            try:
+                async for seen in watch():
+                    self.saw(seen)
+                return
+            except AgentError as error:
+                log.warning("discovery_not_possible", reason=error.message)
+                return
+            except Exception:
+                # What was seen before is seen again, which changes nothing.
+                log.exception("discovery_watch_failed")
+                await asyncio.sleep(_WATCH_AGAIN_S)
 
     # --- what comes ----------------------------------------------------------------------------------------------
 

@@ -125,7 +125,9 @@ class Address:
         host = parts.hostname or ""
         try:
             # What follows the colons of radio addresses and USB numbers is no port.
-            has_no_port = parts.scheme == "usb" or _RADIO_ADDRESS.fullmatch(parts.netloc) is not None
+            has_no_port = (
+                parts.scheme == "usb" or _RADIO_ADDRESS.fullmatch(parts.netloc) is not None
+            )
             host, port = (parts.netloc.upper(), None) if has_no_port else (host, parts.port)
         except ValueError:
             raise AddressUnreadable(

@@ -22,6 +22,7 @@ DYNAFLEX = UsbSeen(0x0801, 0x2020, "MagTek", "DynaFlex", "B5A0001", frozenset({3
 READER = Sighting("usb 1-2", "usb://0801:2020/B5A0001", DYNAFLEX)
 LOADER = Sighting("usb 1-2", "usb://0801:2021?bus=1&port=2", UsbSeen(0x0801, 0x2021))
 SECOND_LOADER = Sighting("usb 1-2", "usb://0801:2022?bus=1&port=2", UsbSeen(0x0801, 0x2022))
+ODD = Sighting("usb 1-9", "usb://0801:2020/ODD", replace(DYNAFLEX, serial="ODD"))
 NAME = "DynaFlex B5A0001"
 DAY_S = 86_400.0
 
@@ -95,6 +96,8 @@ def in_shop(
 
         async def ask(profile: ReaderProfile, address: str) -> Probed:
             asked.append((profile.id, address))
+            if address == ODD.address:
+                raise OSError("it answers in tongues")
             await asyncio.sleep(0.01)
             identity = answers.get(address)
             is_silent = address not in answers
@@ -171,6 +174,16 @@ def test_two_with_the_same_number_are_two() -> None:
 
         assert box.addresses() == [READER.address, twin.address]
         assert len(box.shelf.readers) == 2
+
+    in_shop(story)
+
+
+def test_one_device_that_breaks_the_search_does_not_end_it() -> None:
+    async def story(box: Box) -> None:
+        await box.see(ODD, READER)
+        await asyncio.sleep(5)
+
+        assert box.addresses() == [READER.address]
 
     in_shop(story)
 
