@@ -21,7 +21,7 @@ from firmware_profiles.matching import BleSeen, Seen, TcpSeen, UsbSeen, candidat
 from firmware_profiles.overlay import SIGNATURE, read_folder, signed_text
 
 _EXAMPLE = """\
-Examples:
+Example:
   omnitill profiles list                                     every model, with its protocol and lines
   omnitill profiles list --kind card_reader                  those that hand out sealed card data
   omnitill profiles show magtek-dynaflex-ii-go               what is known of one, and what nobody has verified
