@@ -154,8 +154,8 @@ def weigh(site: LiveSite, page: Page, path: str) -> Weight:
     [
         # Five ways to pay, a customer and quick keys beside the amount; what a way needs comes when it is chosen.
         ("/pos?new=1", Weight(kilobytes=52, requests=10, nodes=300)),
-        ("/readers", Weight(kilobytes=45, requests=9, nodes=270)),
-        ("/transactions", Weight(kilobytes=45, requests=9, nodes=270)),
+        ("/readers", Weight(kilobytes=45, requests=9, nodes=274)),
+        ("/transactions", Weight(kilobytes=45, requests=9, nodes=274)),
     ],
 )
 def test_a_page_stays_within_its_budget(

@@ -54,8 +54,8 @@ def connect(site: LiveSite, page: Page, sandbox: PlayAccount) -> None:
     page.goto(f"{site.address}/settings/payments")
     page.get_by_label("Secret key", exact=True).fill(SECRET_KEY)
     page.get_by_label("Publishable key").fill(PUBLISHABLE_KEY)
-    page.get_by_label("Address of a sandbox").fill(sandbox.url)
-    page.get_by_role("button", name="Connect").click()
+    page.locator("#api_base").fill(sandbox.url)
+    page.locator("button[data-shortcut='ctrl+enter']").click()
     expect(page.get_by_role("heading", name="Connected")).to_be_visible()
 
 
