@@ -74,8 +74,15 @@ class Finding(msgspec.Struct, frozen=True):
 
 async def examine(config: AgentConfig, clock: Clock) -> AsyncIterator[Finding]:
     """Findings as they come, in an order that names causes before their effects."""
-    state_dir = config.state_path
-    time = DeviceTime(clock)
+    runs = is_in_use(config.state_path)
+    async for finding in examine_box(config.state_path, DeviceTime(clock), clock):
+        yield finding
+    for reader in config.readers:
+        yield await _reader(reader, clock, runs=runs)
+
+
+async def examine_box(state_dir: Path, time: DeviceTime, clock: Clock) -> AsyncIterator[Finding]:
+    """The same without the readers."""
     runs = is_in_use(state_dir)
     yield Finding(
         "agent",
@@ -99,8 +106,6 @@ async def examine(config: AgentConfig, clock: Clock) -> AsyncIterator[Finding]:
         yield await _control_plane(identity, time, clock)
         yield _clock(time)
         yield await _broker(identity)
-    for reader in config.readers:
-        yield await _reader(reader, clock, runs=runs)
 
 
 # --- the box ---------------------------------------------------------------------------------------------------
