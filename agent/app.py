@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent import health
+from agent import health, support
 from agent import identity as identities
 from agent.cloud import Cloud, Self, Way, new_nonce
 from agent.commands import AgentActions, Commands
@@ -20,6 +20,8 @@ from agent.errors import AgentError
 from agent.firmware.updates import Updates
 from agent.housework import Housework
 from agent.journal import Condition, Journal, JournalDamaged, fact, set_fact
+from agent.log_book import BOOK
+from agent.log_tail import LogTail
 from agent.logs import tell_of_cards
 from agent.reader_settings import ReaderSettings
 from agent.spool import Spool
@@ -32,6 +34,7 @@ from protocols.cloud.events import (
     ReportedState,
     Telemetry,
 )
+from protocols.cloud.http import BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from agent.clock import Clock
     from agent.cloud import Granted
     from agent.config import AgentConfig
+    from agent.doctor import Finding
     from agent.https_client import HttpsClient
     from agent.identity import Identity
     from agent.journal import Opening
@@ -59,7 +63,7 @@ EXIT_AGAIN: Final = 75
 _LAST_WORDS_S: Final = 2.0
 _RENEW_AGAIN_S: Final = 3600.0
 #: Longest a piece of a file may take on a slow line.
-_DOWNLOAD_S: Final = 120.0
+_FILE_S: Final = 120.0
 #: Renewals of a fleet that was enrolled on one day are spread over this part of a certificate's life.
 _RENEWAL_SPREAD: Final = 0.1
 
@@ -128,7 +132,9 @@ class Agent:
         self.settings.profile_of = self.readers.profile_of
         self.settings.on_change = self.readers.settings_changed
         self.discovery = Discovery(config.discovery, config.readers, self.readers, clock)
-        self._download_client: tuple[Identity, HttpsClient] | None = None
+        self._file_client: tuple[Identity, HttpsClient] | None = None
+        BOOK.open(config.state_path / "log")
+        self.tail = LogTail(self.cloud.publish_loose, clock)
         self.updates = Updates(
             self._journal,
             self._spool,
@@ -152,6 +158,9 @@ class Agent:
                 update=self.updates.take,
                 transferring=self.updates.transferring,
                 renew=self._renew,
+                self_test=self._self_test,
+                tail=self.tail.begin,
+                send_bundle=self._send_bundle,
             ),
         )
 
@@ -279,12 +288,27 @@ class Agent:
     def _authorities(self) -> bytes:
         return self._identity.ca_file.read_bytes()
 
+    async def _self_test(self) -> list[Finding]:
+        return await support.self_test(
+            self._config.state_path, self._clock, self.taps, self.readers.reported()
+        )
+
+    async def _send_bundle(self, command_id: str) -> int:
+        """Bytes that were sent. Raises AgentError."""
+        about = {"state": self._state(), "telemetry": self._telemetry()}
+        packed = await support.bundle(about, await self._self_test())
+        await self._request("PUT", f"{BUNDLE}/{command_id}", packed)
+        return len(packed)
+
     async def _fetch(self, path: str) -> bytes:
-        """One signed GET. Raises ControlPlaneUnreachable, ControlPlaneRefused."""
-        from agent.https_client import HttpsClient  # noqa: PLC0415 (only for downloads)
+        return await self._request("GET", path)
+
+    async def _request(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """One signed request. Raises ControlPlaneUnreachable, ControlPlaneRefused."""
+        from agent.https_client import HttpsClient  # noqa: PLC0415 (only for files)
 
         identity, member = self._identity, self._identity.membership
-        if self._download_client is None or self._download_client[0] is not identity:
+        if self._file_client is None or self._file_client[0] is not identity:
             client = HttpsClient(
                 member.control_url,
                 self._time,
@@ -292,8 +316,8 @@ class Agent:
                 ca_pem=member.control_ca,
                 identity=identity,
             )
-            self._download_client = identity, client
-        return await self._download_client[1].request("GET", path, timeout_s=_DOWNLOAD_S)
+            self._file_client = identity, client
+        return await self._file_client[1].request(method, path, body, timeout_s=_FILE_S)
 
     def _state(self) -> ReportedState:
         member = self._identity.membership

@@ -190,6 +190,10 @@ class Cloud:
         self._publish_state()
         self._publish(Channel.TELEMETRY, encode(self._about.telemetry()))
 
+    def publish_loose(self, channel: Channel, payload: bytes) -> bool:
+        """Send what may be lost; False when there is no line now."""
+        return self._publish(channel, payload)
+
     async def use(self, identity: Identity) -> None:
         """Go on with a renewed certificate: the connection is made anew."""
         self._identity = identity

@@ -7,11 +7,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 
 from agent import inbox, sessions
 from agent.errors import AgentError, ReaderBusy
 from agent.journal import JournalDamaged, JournalUnwritable
+from agent.support import output_of
 from agent.tap import Refusal, Status
 from agent.totals import reports_of
 from protocols.cloud.commands import (
@@ -20,13 +22,16 @@ from protocols.cloud.commands import (
     Command,
     CommandBody,
     DiagnoseReader,
+    FetchLogs,
     RebootReader,
     RenewCertificate,
     ReportNow,
     RestartAgent,
     ReversePayment,
+    SelfTest,
     ShowReaderText,
     StartPayment,
+    TailLog,
     UpdateReader,
     open_command,
 )
@@ -44,9 +49,10 @@ from protocols.readers.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from agent.clock import Clock
+    from agent.doctor import Finding
     from agent.inbox import Known
     from agent.journal import Journal, Transaction
     from agent.mqtt_link import Received
@@ -94,6 +100,11 @@ class AgentActions:
     """Readers whose software is on its way at this moment."""
     renew: Callable[[], Awaitable[None]]
     """Raises AgentError when there is no new certificate."""
+    self_test: Callable[[], Awaitable[list[Finding]]]
+    tail: Callable[[str, TailLog, asyncio.TaskGroup], int]
+    """Begin to send the log; how many lines there were."""
+    send_bundle: Callable[[str], Awaitable[int]]
+    """Send the bundle for this command; its bytes. Raises AgentError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +161,13 @@ class Commands:
 
     def received(self, received: Received) -> None:
         """A command arrived, on whatever line; it is answered in its own time."""
+        self._running.create_task(self._guard(received))
+
+    @property
+    def _running(self) -> asyncio.TaskGroup:
         if self._group is None:
             raise RuntimeError("commands do not run")
-        self._group.create_task(self._guard(received))
+        return self._group
 
     async def _guard(self, received: Received) -> None:
         try:
@@ -271,9 +286,18 @@ class Commands:
                 self._actions.report()
             case RenewCertificate():
                 await self._actions.renew()
+            case SelfTest():
+                return _examined(command.id, await self._actions.self_test())
+            case TailLog() as body:
+                count = self._actions.tail(command.id, body, self._running)
+                return _Done(_succeeded(command.id, lines=count))
+            case FetchLogs():
+                return _Done(
+                    _succeeded(command.id, bytes=await self._actions.send_bundle(command.id))
+                )
             case _:
                 raise AssertionError(f"{_kind(command.body)} is not run here")
-        return _Done(CommandResult(command_id=command.id, status="succeeded"))
+        return _Done(_succeeded(command.id))
 
     async def _on_reader(self, command_id: str, body: ReaderBody, deadline: float) -> _Done:
         slot = self._taps.slot(body.reader_id)
@@ -309,7 +333,7 @@ class Commands:
                 return _Done(Refusal("expired", code, text).result(command_id))
             await asyncio.sleep(RESTART_POLL_S)
         self._taps.close_for_new()
-        return _Done(CommandResult(command_id=command_id, status="succeeded"))
+        return _Done(_succeeded(command_id))
 
 
 #: How often a deferred restart looks whether the payment has ended.
@@ -368,6 +392,22 @@ def _reported(command_id: str, body: ReaderBody, slot: ReaderSlot, finished: Fin
     if totals is None or not isinstance(body, CloseReaderDay):
         return _Done(done)
     return _Done(done, reports_of(slot.reader_id, totals, closed=True))
+
+
+def _succeeded(command_id: str, **output: int) -> CommandResult:
+    return CommandResult(
+        command_id=command_id,
+        status="succeeded",
+        output={name: str(value) for name, value in output.items()},
+    )
+
+
+def _examined(command_id: str, checks: Sequence[Finding]) -> _Done:
+    bad = [one for one in checks if one.health.value == "bad"]
+    done = _succeeded(command_id)
+    if bad:
+        done = _failed(command_id, "self_test_failed", f"{bad[0].name}: {bad[0].words}")
+    return _Done(msgspec.structs.replace(done, output=output_of(checks)))
 
 
 def _failed(command_id: str, code: str, text: str) -> CommandResult:

@@ -19,6 +19,7 @@ import structlog  # noqa: E402 (see above)
 if not _had_rich:
     del sys.modules["rich"]
 
+from agent.log_book import BOOK  # noqa: E402 (see above)
 from protocols.readers.emv import contains_card_number, redact_card_numbers  # noqa: E402
 from protocols.secret import HIDDEN  # noqa: E402
 
@@ -48,6 +49,7 @@ def configure_logs(form: LogFormat = "json", level: LogLevel = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         redact,
+        _keep,
     ]
     structlog.configure(
         processors=[*before, renderer],
@@ -64,6 +66,13 @@ def tell_of_cards(listener: Callable[[str], None]) -> None:
     """
     global _listener  # noqa: PLW0603 - structlog is one for the process, too
     _listener = listener
+
+
+def _keep(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    BOOK.write(event)
+    return event
 
 
 def redact(

@@ -1,4 +1,4 @@
-"""Commands to readers that move no money."""
+"""Commands to readers and devices that move no money."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ from control_plane.http.security import requires
 from control_plane.payments import commands, queries
 from control_plane.payments.lifecycle import CommandState
 from control_plane.payments.models import COMMANDS
-from protocols.cloud.commands import CloseReaderDay, DiagnoseReader, RebootReader, ShowReaderText
+from protocols.cloud.commands import (
+    CloseReaderDay,
+    DiagnoseReader,
+    FetchLogs,
+    RebootReader,
+    RenewCertificate,
+    ReportNow,
+    RestartAgent,
+    SelfTest,
+    ShowReaderText,
+    TailLog,
+)
 
 router = APIRouter(prefix="/v1", tags=["readers"])
 
@@ -78,6 +89,63 @@ class ShowTextIn(BaseModel):
     seconds: Annotated[int, Field(ge=0, le=99, description="0 leaves it there.")] = 10
 
 
+class RestartAgentIn(BaseModel):
+    """Restart the agent. It waits for payments that run."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"kind": "restart"}]})
+
+    kind: Literal["restart"]
+
+
+class ReportIn(BaseModel):
+    """Let the agent report its state now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["report"]
+
+
+class RenewCertificateIn(BaseModel):
+    """Let the agent fetch a new certificate now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["renew_certificate"]
+
+
+class SelfTestIn(BaseModel):
+    """Examine the box, its line and its readers; ``output`` has one entry a check, such as ``good: …``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["self_test"]
+
+
+class LogTailIn(BaseModel):
+    """Send the last lines of the log, and new ones for a while. Read them at ``/v1/devices/{id}/log``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["log_tail"]
+    lines: Annotated[int, Field(ge=0, le=500, description="How many that are there already.")] = 100
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="The least that is sent.")
+    ] = "info"
+    seconds: Annotated[int, Field(ge=0, le=900, description="How long new lines are sent.")] = 0
+
+
+class LogBundleIn(BaseModel):
+    """Send the log files, the state and a self-test as a zip file. Read it at ``/v1/devices/{id}/log-bundles``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["log_bundle"]
+
+
+AgentCommandIn = Annotated[
+    RestartAgentIn | ReportIn | RenewCertificateIn | SelfTestIn | LogTailIn | LogBundleIn,
+    Field(discriminator="kind"),
+]
 CommandIn = Annotated[RebootIn | DiagnoseIn | EndOfDayIn | ShowTextIn, Field(discriminator="kind")]
 
 
@@ -105,6 +173,7 @@ class CommandOut(BaseModel):
 
 
 Manager = Annotated[Caller, requires(Permission.READER_MANAGE)]
+DeviceManager = Annotated[Caller, requires(Permission.DEVICE_MANAGE)]
 Viewer = Annotated[Caller, requires(Permission.READER_VIEW)]
 
 
@@ -124,6 +193,27 @@ def command_reader(
             db,
             caller,
             lambda: CommandOut.model_validate(commands.command_reader(db, caller, reader_id, body)),
+        )
+
+
+@router.post(
+    "/devices/{device_id}/commands", status_code=201, response_model=CommandOut, tags=["devices"]
+)
+def command_device(
+    device_id: Annotated[str, Path(max_length=64)],
+    wish: AgentCommandIn,
+    caller: DeviceManager,
+    once: OnceOnly,
+    parts: App,
+    _: WriterSlot,
+) -> Response:
+    """Ask a device to do something. It is sent until the device answers, for some minutes at most; never later."""
+    body = _agent_body(wish)
+    with parts.database.connection() as db:
+        return once.answer(
+            db,
+            caller,
+            lambda: CommandOut.model_validate(commands.command_device(db, caller, device_id, body)),
         )
 
 
@@ -167,3 +257,21 @@ def _body(
             return CloseReaderDay(reader_id=reader_id)
         case ShowTextIn():
             return ShowReaderText(reader_id=reader_id, lines=wish.lines, seconds=wish.seconds)
+
+
+def _agent_body(
+    wish: RestartAgentIn | ReportIn | RenewCertificateIn | SelfTestIn | LogTailIn | LogBundleIn,
+) -> commands.AgentCommand:
+    match wish:
+        case RestartAgentIn():
+            return RestartAgent()
+        case ReportIn():
+            return ReportNow()
+        case RenewCertificateIn():
+            return RenewCertificate()
+        case SelfTestIn():
+            return SelfTest()
+        case LogTailIn():
+            return TailLog(lines=wish.lines, level=wish.level, seconds=wish.seconds)
+        case LogBundleIn():
+            return FetchLogs()

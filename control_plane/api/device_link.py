@@ -39,6 +39,7 @@ from control_plane.ingest.intake import ASK_AGAIN_S, GAP_S, Intake, Uplink
 from control_plane.parts import Parts
 from control_plane.payments.commands import WAKE_TOPIC, claim_command, pending_commands
 from control_plane.payments.queries import has_pending_commands
+from control_plane.support.service import keep_bundle
 from protocols.cloud import http
 from protocols.cloud.commands import Ack, DesiredConfig
 from protocols.cloud.events import UNREADABLE, AuthorizationAsk, Claim
@@ -176,6 +177,18 @@ async def device_authorization(body: Body, device: Signed, parts: App) -> Respon
         answer = unavailable(ask, response_codes.NO_ANSWER)
     reply = http.AuthorizationReply(answer=answer, server_ms=_server_ms(parts.clock))
     return _answer(parts.clock, reply)
+
+
+@router.put(http.BUNDLE + "/{command_id}", dependencies=[PUBLIC_FILE], status_code=204)
+def device_bundle(
+    body: Body, device: Signed, parts: App, _: WriterSlot, command_id: str
+) -> Response:
+    """The log bundle that this device was asked for."""
+    if len(body) > http.MAX_BUNDLE_BYTES:
+        raise BodyRefused(reason=f"a bundle has at most {http.MAX_BUNDLE_BYTES} bytes")
+    with parts.database.connection() as db:
+        keep_bundle(db, device.id, command_id, body)
+    return Response(None, 204, {http.HEADER_TIME: str(_server_ms(parts.clock))})
 
 
 @router.get(http.DESIRED, dependencies=[PUBLIC_FILE])

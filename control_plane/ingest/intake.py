@@ -46,6 +46,7 @@ from control_plane.payments.reports import (
     apply_results,
     apply_steps,
 )
+from control_plane.support.service import keep_lines
 from control_plane.transactions.ledger import DEVICE_COLUMNS, READER, device_row, transaction_id_of
 from control_plane.transactions.models import TRANSACTIONS
 from protocols.cloud.commands import Ack, Rejected
@@ -772,16 +773,8 @@ class Intake:
             presence.apply_state(db, device_id, state, now)
         for device_id, telemetry in batch.telemetry.items():
             presence.apply_telemetry(db, device_id, telemetry, now)
-        for device_id, lines in batch.logs:
-            live.publish(
-                db,
-                f"device:{device_id}:log",
-                {
-                    "command_id": lines.command_id,
-                    "seq": lines.seq,
-                    "lines": [cleaned_text(line.encode(), 2000) for line in lines.lines[:200]],
-                },
-            )
+        if batch.logs:
+            keep_lines(db, batch.logs, now)
         clock = time.monotonic()
         due = [one for one in batch.heard if clock - self._heard_at.get(one, -1e9) > _HEARD_EVERY_S]
         if due:

@@ -21,8 +21,14 @@ from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import changed
 from control_plane.devices.lifecycle import DeviceState
 from control_plane.devices.models import DEVICES
+from control_plane.devices.service import device_of
 from control_plane.payments import queries, timeline
-from control_plane.payments.errors import ReaderOffline, ReaderSuspended
+from control_plane.payments.errors import (
+    DeviceMayNotWork,
+    DeviceOffline,
+    ReaderOffline,
+    ReaderSuspended,
+)
 from control_plane.payments.lifecycle import CommandState, StepKind
 from control_plane.payments.models import COMMANDS
 from control_plane.payments.queries import Found
@@ -33,9 +39,15 @@ from protocols.cloud.commands import (
     Command,
     CommandBody,
     DiagnoseReader,
+    FetchLogs,
     Grant,
     RebootReader,
+    RenewCertificate,
+    ReportNow,
+    RestartAgent,
+    SelfTest,
     ShowReaderText,
+    TailLog,
 )
 from protocols.ids import new_id
 from protocols.session import Facts, SessionEvent, SessionState, advance
@@ -70,6 +82,13 @@ _CLAIMED_KINDS: Final = frozenset(str(kind.__struct_config__.tag) for kind in CL
 
 Refusal = Literal["expired", "cancelled", "already_claimed"]
 ReaderCommand = RebootReader | DiagnoseReader | CloseReaderDay | ShowReaderText
+AgentCommand = RestartAgent | ReportNow | RenewCertificate | SelfTest | TailLog | FetchLogs
+#: What takes a box longer than other commands.
+_TTL: Final[dict[type, timedelta]] = {
+    SelfTest: timedelta(minutes=2),
+    FetchLogs: timedelta(minutes=5),
+    RestartAgent: timedelta(minutes=5),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +176,39 @@ def command_reader(
         AuditTag.DEVICE_COMMAND,
         object_id=reader.device_id,
         object_name=reader.name,
+        after={"command_id": command_id, **view.body},
+    )
+    return view
+
+
+def command_device(
+    db: Transaction, caller: Caller, device_id: str, body: AgentCommand
+) -> CommandView:
+    """Send a command to the agent itself.
+
+    Raises NotFound, DeviceMayNotWork, and DeviceOffline when it is not there to do it.
+    """
+    device = device_of(db, caller.scope, device_id)
+    if not device.state.may_speak:
+        raise DeviceMayNotWork(device=device.name, device_id=device_id, state=device.state.value)
+    if not device.is_online:
+        raise DeviceOffline(device=device.name, device_id=device_id)
+    command_id = issue_command(
+        db,
+        merchant_id=device.merchant_id,
+        device_id=device_id,
+        body=body,
+        issued_by=caller.id,
+        ttl=_TTL.get(type(body), DEFAULT_TTL),
+    )
+    view = queries.command(db, caller.scope, command_id)
+    record(
+        db,
+        device.merchant_id,
+        caller.actor,
+        AuditTag.DEVICE_COMMAND,
+        object_id=device_id,
+        object_name=device.name,
         after={"command_id": command_id, **view.body},
     )
     return view

@@ -38,6 +38,23 @@ class ReaderOffline(Conflict):
     message = "{reader} is offline. Check its power and its cable, or pick another reader."
 
 
+class DeviceOffline(Conflict):
+    """A device was not heard of for too long to be asked for something."""
+
+    code = "device_offline"
+    retryable = True
+    message = "{device} is offline, so nobody can ask it now. Check its power and its network."
+
+
+class DeviceMayNotWork(Conflict):
+    """A device whose state lets it take no commands."""
+
+    code = "device_may_not_work"
+    message = (
+        "{device} is {state} and takes no commands. Look at the device and choose another action."
+    )
+
+
 class ReaderNotReady(Conflict):
     """The reader is there and cannot take payments now."""
 

@@ -22,6 +22,7 @@ from protocols.cloud.commands import (
     CommandBody,
     DesiredConfig,
     DiagnoseReader,
+    FetchLogs,
     FirmwareRelease,
     Grant,
     RebootReader,
@@ -31,9 +32,11 @@ from protocols.cloud.commands import (
     ReportNow,
     RestartAgent,
     ReversePayment,
+    SelfTest,
     ServiceState,
     ShowReaderText,
     StartPayment,
+    TailLog,
     TimeAnswer,
     UpdateReader,
 )
@@ -293,6 +296,9 @@ _COMMANDS: Final[tuple[tuple[str, CommandBody, int], ...]] = (
     ("restartAgent", RestartAgent(), 60_000),
     ("reportNow", ReportNow(), 10_000),
     ("renewCertificate", RenewCertificate(), 60_000),
+    ("selfTest", SelfTest(), 120_000),
+    ("tailLog", TailLog(lines=100, seconds=120), 60_000),
+    ("fetchLogs", FetchLogs(), 300_000),
 )
 
 _CONFIG_DOCUMENT: Final[dict[str, object]] = {

@@ -215,6 +215,49 @@ class RenewCertificate(
     """Ask for a new certificate now instead of at two thirds of the life of the present one."""
 
 
+class SelfTest(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="agent.self_test",
+    forbid_unknown_fields=True,
+):
+    """Examine the box, its line and its readers. The result's ``output`` has one entry a check: ``good: words``.
+
+    The result fails when a check is ``bad``; a reader with a payment on it is left alone.
+    """
+
+
+class TailLog(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="agent.log_tail",
+    forbid_unknown_fields=True,
+):
+    """Send the last lines of the log, and new ones as they are written, as ``LogLines``. A later one ends this one."""
+
+    lines: Annotated[int, Meta(ge=0, le=500)] = 100
+    """How many that are there already."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is sent."""
+    seconds: Annotated[int, Meta(ge=0, le=900)] = 0
+    """How long new lines are sent."""
+
+
+class FetchLogs(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="agent.log_bundle",
+    forbid_unknown_fields=True,
+):
+    """Send everything that helps to understand a fault, as a zip file over HTTPS (``http.BUNDLE``)."""
+
+
 CommandBody = (
     StartPayment
     | CancelPayment
@@ -227,6 +270,9 @@ CommandBody = (
     | RestartAgent
     | ReportNow
     | RenewCertificate
+    | SelfTest
+    | TailLog
+    | FetchLogs
 )
 
 #: Commands that can move money: they need a granted claim.

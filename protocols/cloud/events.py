@@ -323,12 +323,17 @@ class TimeAsk(Struct, frozen=True, kw_only=True):
 
 
 class LogLines(Struct, frozen=True, kw_only=True):
-    """``up/log``: a piece of a live log tail, redacted on the device."""
+    """``up/log``: a piece of a live log tail, redacted on the device. May be lost.
+
+    Each line is JSON with ``timestamp``, ``level`` and ``event``. ``seq`` counts from 1 within the command.
+    """
 
     v: int = 1
     command_id: Id
     seq: int
     lines: list[str]
+    dropped: int = 0
+    """Lines that were written faster than they may be sent, before these."""
     last: bool = False
 
 

@@ -23,12 +23,16 @@ OUTBOX: Final = "/v1/device/outbox"
 DESIRED: Final = "/v1/device/desired"
 CLAIM: Final = "/v1/device/claim"
 AUTHORIZATION: Final = "/v1/device/authorization"
+#: ``PUT /v1/device/bundles/<command id>``: the zip file that an ``agent.log_bundle`` asked for.
+BUNDLE: Final = "/v1/device/bundles"
 
 HEADER_DEVICE: Final = "Omnitill-Device"
 HEADER_TIMESTAMP: Final = "Omnitill-Timestamp"
 HEADER_SIGNATURE: Final = "Omnitill-Signature"
 HEADER_TIME: Final = "Omnitill-Time"
 MAX_SKEW_S: Final = 300
+#: Largest log bundle.
+MAX_BUNDLE_BYTES: Final = 3 * 1024 * 1024
 #: Most messages in one ``POST /v1/device/outbox``.
 MAX_MESSAGES: Final = 200
 

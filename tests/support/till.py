@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
+from agent import support
 from agent.clock import SystemClock
 from agent.cloud import Granted
 from agent.commands import AgentActions, Commands
@@ -24,6 +25,7 @@ from agent.errors import AgentError
 from agent.firmware.updates import Pauses, Updates
 from agent.journal import Journal, JournalUnwritable
 from agent.journal import Transaction as JournalTransaction
+from agent.log_tail import LogTail
 from agent.mqtt_link import Received
 from agent.outbox_pump import OutboxPump
 from agent.reader_settings import ReaderSettings
@@ -57,6 +59,7 @@ from protocols.readers.zvt.store import Kind, State
 from tests.support.waiting import eventually_async
 
 if TYPE_CHECKING:
+    from agent.doctor import Finding
     from protocols.readers.zvt.peer import ZvtTerminal
     from protocols.readers.zvt.store import Transaction
 
@@ -227,6 +230,7 @@ class Till:
             first_ask_s=0.05,
         )
         self.settings = ReaderSettings(folder, "dev-test", key=bytes)
+        self.bundles: dict[str, bytes] = {}
         self.restarts = 0
         self.reports = 0
         self.renewal: AgentError | None = None
@@ -254,6 +258,9 @@ class Till:
                 update=self.updates.take,
                 transferring=self.updates.transferring,
                 renew=self._renew,
+                self_test=self._self_test,
+                tail=LogTail(self._send, clock).begin,
+                send_bundle=self._send_bundle,
             ),
         )
         self.readers = Supervisor(
@@ -307,6 +314,14 @@ class Till:
     async def _renew(self) -> None:
         if self.renewal is not None:
             raise self.renewal
+
+    async def _self_test(self) -> list[Finding]:
+        return await support.self_test(self.folder, self.clock, self.taps, self.readers.reported())
+
+    async def _send_bundle(self, command_id: str) -> int:
+        packed = await support.bundle({"state": {"boot": 1}}, await self._self_test())
+        self.bundles[command_id] = packed
+        return len(packed)
 
     # --- what a test asks --------------------------------------------------------------------------------------
 

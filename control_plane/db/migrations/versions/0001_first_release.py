@@ -249,6 +249,53 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "log_bundle",
+        sa.Column("command_id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("device_id", sa.String(length=64), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("command_id", name=op.f("pk_log_bundle")),
+    )
+    with op.batch_alter_table("log_bundle", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_log_bundle_device_id"), ["device_id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_log_bundle_merchant_id"), ["merchant_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_log_bundle_received_at"), ["received_at"], unique=False
+        )
+
+    op.create_table(
+        "log_line",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("device_id", sa.String(length=64), nullable=False),
+        sa.Column("command_id", sa.String(length=40), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("level", sa.String(length=10), nullable=False),
+        sa.Column("text", sa.String(length=4000), nullable=False),
+        sa.Column("written_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_line")),
+        sa.UniqueConstraint(
+            "command_id", "seq", "position", name=op.f("uq_log_line_command_id_seq_position")
+        ),
+    )
+    with op.batch_alter_table("log_line", schema=None) as batch_op:
+        batch_op.create_index("ix_log_line_device", ["device_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_log_line_merchant_id"), ["merchant_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_log_line_received_at"), ["received_at"], unique=False)
+
+    op.create_table(
         "merchant",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
@@ -2311,6 +2358,18 @@ def downgrade() -> None:
 
     op.drop_table("payment_field")
     op.drop_table("merchant")
+    with op.batch_alter_table("log_line", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_log_line_received_at"))
+        batch_op.drop_index(batch_op.f("ix_log_line_merchant_id"))
+        batch_op.drop_index("ix_log_line_device")
+
+    op.drop_table("log_line")
+    with op.batch_alter_table("log_bundle", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_log_bundle_received_at"))
+        batch_op.drop_index(batch_op.f("ix_log_bundle_merchant_id"))
+        batch_op.drop_index(batch_op.f("ix_log_bundle_device_id"))
+
+    op.drop_table("log_bundle")
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_job_ordering",

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
-from collections.abc import AsyncIterator
+import zipfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent import inbox
 from agent.errors import AgentError
+from agent.log_book import BOOK
 from protocols.cloud.commands import (
     CloseReaderDay,
     Command,
     CommandBody,
     DiagnoseReader,
+    FetchLogs,
     RebootReader,
     RenewCertificate,
     ReportNow,
     RestartAgent,
+    SelfTest,
     ShowReaderText,
+    TailLog,
     encode,
 )
+from protocols.cloud.events import LogLines
 from protocols.cloud.topics import Channel
 from tests.support.till import (
     Fate,
@@ -347,3 +355,127 @@ def test_commands_travel_as_the_contract_says() -> None:
     command = Command(id="cmd_1", ttl_ms=1, issued_at="", expires_at="", body=ReportNow())
 
     assert json.loads(encode(command))["body"] == {"kind": "agent.report"}
+
+
+# --- support -------------------------------------------------------------------------------------------------------
+
+
+def logged(till: Till) -> list[LogLines]:
+    """What went out on the log channel."""
+    return [
+        msgspec.json.decode(payload, type=LogLines)
+        for channel, payload in till.sent
+        if channel is Channel.LOG
+    ]
+
+
+def events_of(messages: list[LogLines]) -> list[str]:
+    return [json.loads(line)["event"] for message in messages for line in message.lines]
+
+
+async def _began(till: Till) -> bool:
+    return bool(await till.steps())
+
+
+async def until_last(till: Till) -> list[LogLines]:
+    async def ended() -> list[LogLines]:
+        found = logged(till)
+        return found if found and found[-1].last else []
+
+    return await eventually_async(ended)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[None]:
+    BOOK.open(tmp_path / "log")
+    yield
+    BOOK.shut()
+
+
+@pytest.mark.usefixtures("book")
+async def test_the_last_lines_of_the_log_are_sent_once_when_nobody_wants_to_follow(
+    till: Till,
+) -> None:
+    for number in range(5):
+        BOOK.write({"level": "info", "event": f"line_{number}"})
+    BOOK.write({"level": "debug", "event": "chatter"})
+
+    till.receive(TailLog(lines=3, level="info"))
+
+    messages = await until_last(till)
+    assert events_of(messages) == ["line_2", "line_3", "line_4"]
+    assert [message.seq for message in messages] == list(range(1, len(messages) + 1))
+    assert (await till.result_of()).output == {"lines": "3"}
+
+
+@pytest.mark.usefixtures("book")
+async def test_new_lines_follow_until_the_time_is_over_and_a_later_tail_ends_the_one_before(
+    till: Till,
+) -> None:
+    till.receive(TailLog(lines=0, seconds=900), "cmd_first")
+    await till.result_of("cmd_first")
+    till.receive(TailLog(lines=0, seconds=2), "cmd_second")
+    await till.result_of("cmd_second")
+    BOOK.write({"level": "warning", "event": "the_drawer_is_open"})
+
+    messages = await until_last(till)
+
+    second = [one for one in messages if one.command_id == "cmd_second"]
+    assert "the_drawer_is_open" in events_of(second)
+    assert "the_drawer_is_open" not in events_of(
+        [one for one in messages if one.command_id == "cmd_first"]
+    )
+    assert [one.last for one in messages if one.command_id == "cmd_first"].count(True) == 0
+
+
+@pytest.mark.usefixtures("book")
+async def test_a_line_of_any_length_fits_into_messages_of_the_contract(till: Till) -> None:
+    for number in range(30):
+        BOOK.write({"level": "info", "event": f"long_{number}", "text": '"\\' * 2000})
+
+    till.receive(TailLog(lines=500))
+
+    messages = await until_last(till)
+    sizes = [len(payload) for channel, payload in till.sent if channel is Channel.LOG]
+    assert len(messages) > 1
+    assert max(sizes) <= 32 * 1024
+    assert events_of(messages) == [f"long_{number}" for number in range(30)]
+
+
+async def test_a_self_test_names_each_thing_and_fails_when_one_is_bad(till: Till) -> None:
+    till.receive(SelfTest())
+
+    result = await till.result_of()
+
+    assert (result.status, result.code) == ("failed", "self_test_failed")
+    assert result.output["identity"].startswith("bad: ")
+    assert result.output["disk"].startswith("good: ")
+    [reader] = [words for name, words in result.output.items() if name.startswith("reader ")]
+    assert reader.startswith("good: It answers")
+
+
+async def test_a_self_test_leaves_a_reader_alone_that_is_taking_a_payment(till: Till) -> None:
+    till.terminals[0].next_goes("slow")
+    till.receive(till.payment(), "cmd_pay")
+    await eventually_async(lambda: _began(till))
+
+    till.receive(SelfTest(), "cmd_test")
+
+    result = await till.result_of("cmd_test")
+    [reader] = [words for name, words in result.output.items() if name.startswith("reader ")]
+    assert reader == f"skipped: {till.terminals[0].name} is taking a payment."
+
+
+@pytest.mark.usefixtures("book")
+async def test_a_bundle_has_the_log_and_the_self_test(till: Till) -> None:
+    BOOK.write({"level": "info", "event": "before_the_fault"})
+
+    till.receive(FetchLogs())
+
+    result = await till.result_of()
+    packed = till.bundles["cmd_0001"]
+    assert result.output == {"bytes": str(len(packed))}
+    with zipfile.ZipFile(io.BytesIO(packed)) as bundle:
+        assert sorted(bundle.namelist()) == ["agent.log", "self-test.json", "state.json"]
+        assert b"before_the_fault" in bundle.read("agent.log")
+        assert json.loads(bundle.read("state.json")) == {"boot": 1}

@@ -1,0 +1,1 @@
+"""What a support person asks of a box from afar: its log, live or as a bundle."""
