@@ -75,8 +75,8 @@ def asked(
 def counts(db: Transaction, command_ids: Collection[str]) -> dict[str, int]:
     """How many lines there are of each tail."""
     rows = db.execute(
-        select(LOG_LINES.c.command_id, func.count())
+        select(LOG_LINES.c.command_id, func.count().label("lines"))
         .where(LOG_LINES.c.command_id.in_(sorted(command_ids)))
         .group_by(LOG_LINES.c.command_id)
     )
-    return dict(rows.tuples().all())
+    return {row.command_id: row.lines for row in rows}
