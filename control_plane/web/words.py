@@ -471,6 +471,31 @@ ORDERS: Final[dict[str, dict[str, Word]]] = {
         "expired": Word(N_("Not restarted: the box did not answer"), "clock", "warn"),
     },
 }
+#: What a box itself can be asked.
+BOX_ORDERS: Final[dict[str, str]] = {
+    "agent.self_test": N_("Test"),
+    "agent.log_tail": N_("Log"),
+    "agent.log_bundle": N_("Bundle"),
+    "agent.report": N_("Report"),
+    "agent.renew_certificate": N_("New certificate"),
+    "agent.restart": N_("Restart of the agent"),
+}
+COMMAND_STATES: Final[dict[str, Word]] = {
+    "issued": Word(N_("On its way"), "clock", "wait"),
+    "succeeded": Word(N_("Done"), "check", "good"),
+    "failed": Word(N_("Failed"), "alert", "bad"),
+    "refused": Word(N_("Not done"), "info", "warn"),
+    "rejected": Word(N_("Not understood by the box"), "info", "warn"),
+    "expired": Word(N_("Not done: no answer in time"), "clock", "warn"),
+    "cancelled": Word(N_("Withdrawn"), "info", "off"),
+}
+#: How a thing is that a self-test looked at.
+CHECKS: Final[dict[str, Word]] = {
+    "good": Word(N_("Good"), "check", "good"),
+    "warning": Word(N_("Look at it"), "alert", "warn"),
+    "bad": Word(N_("Bad"), "cross", "bad"),
+    "skipped": Word(N_("Not tested"), "info", "off"),
+}
 DEVICE_STATES: Final[dict[str, Word]] = {
     "enrolled": Word(N_("Set up, not heard of yet"), "clock", "wait"),
     "active": Word(N_("In service"), "check", "good"),

@@ -238,6 +238,16 @@ def _box_acts(visit: Visit, device: Row[Any]) -> list[Act]:
             options=tuple(Choice(id_, place) for id_, place in visit.places.items()),
         ),
     ]
+    if device.state.may_speak:
+        acts.insert(
+            0,
+            Act(
+                key="support",
+                text=visit.say(N_("From afar")),
+                icon="search",
+                href=f"{base}/support",
+            ),
+        )
     acts += [
         Act(
             key=key,
