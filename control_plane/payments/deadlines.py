@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from control_plane import events
 from control_plane.db.unit_of_work import Transaction, context_of
+from control_plane.devices import timeline as devices
 from control_plane.payments import commands, queries, timeline
 from control_plane.payments.events import AnswerLost, SessionDecided
 from control_plane.payments.lifecycle import CommandState, StepKind
@@ -59,6 +60,8 @@ def expire_due(db: Transaction, *, limit: int = 500) -> int:
     for row in rows:
         if row.session_id is not None and commands.is_claimed_kind(row.kind):
             _expire_session(db, row.session_id, now)
+        elif row.session_id is None:
+            devices.tell(db, row.merchant_id, device_id=row.device_id, reader_id=row.reader_id)
     return len(rows)
 
 

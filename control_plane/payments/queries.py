@@ -374,7 +374,14 @@ def has_overdue_commands(db: Transaction, now: datetime) -> bool:
 def expired_commands(db: Transaction, now: datetime, *, limit: int) -> list[Found]:
     """Commands that nobody answered in time, locked."""
     rows = db.execute(
-        select(COMMANDS.c.id, COMMANDS.c.session_id, COMMANDS.c.kind, COMMANDS.c.attempts)
+        select(
+            COMMANDS.c.id,
+            COMMANDS.c.session_id,
+            COMMANDS.c.kind,
+            COMMANDS.c.merchant_id,
+            COMMANDS.c.device_id,
+            COMMANDS.c.reader_id,
+        )
         .where(COMMANDS.c.state == CommandState.ISSUED, COMMANDS.c.expires_at <= now)
         .order_by(COMMANDS.c.id)
         .limit(limit)

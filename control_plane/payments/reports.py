@@ -224,7 +224,7 @@ def _apply_command_result(db: Transaction, row: Found, reported: ReportedCommand
             output=result.output,
         ),
     )
-    if done and row.reader_id and row.session_id is None:
+    if done and row.session_id is None:
         alarms.tell(db, row.merchant_id, device_id=row.device_id, reader_id=row.reader_id)
     if done and state in NEVER_RAN and row.session_id and commands.is_claimed_kind(row.kind):
         _end_not_begun(db, row.session_id, result, now)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +88,30 @@ def test_a_card_is_tapped_on_the_page_of_simulated_readers(till: Page, stage: St
 
     expect(till.locator(".outcome h1")).to_have_text("Approved", timeout=PATIENCE_MS)
     expect(till.locator(".receipt")).to_contain_text("€15.00")
+
+
+@pytest.mark.timeout(180)
+def test_a_box_is_tested_from_afar_and_its_log_is_followed(
+    stage: Stage, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.goto(f"{stage.url}/readers")
+    page.get_by_role("button", name="IT").click()
+    page.locator("#boxes").get_by_role("link", name=socket.gethostname()).click()
+    page.get_by_role("link", name="From afar").click()
+
+    page.get_by_role("button", name="Test everything").click()
+    expect(page.locator("#orders li").first).to_contain_text("Done", timeout=PATIENCE_MS)
+    expect(page.locator("#orders li").first).to_contain_text("takes this device's certificate")
+    page.get_by_role("button", name="Fetch a bundle").click()
+    expect(page.get_by_role("link", name="Save the bundle")).to_be_visible(timeout=PATIENCE_MS)
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save the bundle").click()
+    with zipfile.ZipFile(saved.value.path()) as bundle:
+        assert {"agent.log", "self-test.json", "state.json"} <= set(bundle.namelist())
+    page.get_by_role("button", name="Follow for").click()
+    expect(page.locator("#log")).to_contain_text("command_begun", timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Report now").click()
+
+    expect(page.locator("#log li").last).to_contain_text("command_done", timeout=PATIENCE_MS)
+    expect(page.locator("#log")).to_contain_text("kind=agent.report", timeout=PATIENCE_MS)

@@ -31,6 +31,7 @@ PAGES = {
     "/readers": {Role.CASHIER, Role.MANAGER, Role.IT, Role.OWNER},
     "/readers/add": {Role.IT, Role.OWNER},
     "/readers/boxes/dev-lyon0001": {Role.MANAGER, Role.IT, Role.OWNER},
+    "/readers/boxes/dev-lyon0001/support": {Role.IT, Role.OWNER},
     "/readers/rd_00000001/settings": {Role.MANAGER, Role.IT, Role.OWNER},
     "/readers/rd_00000001": {Role.CASHIER, Role.MANAGER, Role.IT, Role.OWNER},
     "/team": {Role.MANAGER, Role.OWNER},
