@@ -45,6 +45,13 @@ class RefundIn(BaseModel):
 
     amount_minor: Annotated[int | None, Field(gt=0, le=LARGEST_MINOR)] = None
     lines: Annotated[list[RefundLineIn], Field(max_length=100)] = []
+    reader_id: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="A reader of Stripe, for cards that must be presented again (Interac); nothing for others.",
+        ),
+    ] = None
     reason: RefundReason = RefundReason.REQUESTED_BY_CUSTOMER
     note: Annotated[str, Field(max_length=200)] = ""
 
@@ -73,12 +80,14 @@ class RefundOut(BaseModel):
     state: Annotated[
         RefundState,
         Field(
-            description="`awaiting_approval`: above a limit; somebody else decides. `failed` may also follow "
+            description="`awaiting_approval`: above a limit; somebody else decides. `at_reader`: `reader_id` asks "
+            "for the card. `unknown`: an answer was lost; it is found out by itself. `failed` may also follow "
             "`succeeded`: then give the money back another way."
         ),
     ]
     state_since: datetime
     processor_id: str | None
+    reader_id: str | None
     failure_reason: str | None
     requested_by: str
     requested_by_name: str
@@ -102,11 +111,15 @@ async def create_refund(
     parts: App,
     idempotency_key: FormKey = None,
 ) -> RefundOut:
-    """Give money back, never more than is left. Above a limit the refund waits for approval."""
+    """Give money back, never more than is left. Above a limit the refund waits for approval.
+
+    Canada's debit cards (Interac) are presented again on `reader_id`; the refund is `at_reader` until that is done.
+    """
     asked = RefundWish(
         payment_id=payment_id,
         amount_minor=wish.amount_minor,
         lines=tuple(line.model_dump() for line in wish.lines),
+        reader_id=wish.reader_id,
         reason=wish.reason,
         note=wish.note,
         form_key=form_key_of(idempotency_key),
@@ -150,6 +163,15 @@ async def reject_refund(
     """Say no; no money moves."""
     note = "" if wish is None else wish.note
     return _out(await apart(parts.get(Desk).reject_refund, caller, refund_id, note=note))
+
+
+@router.post("/refunds/{refund_id}/cancel")
+async def cancel_refund(refund_id: RefundId, caller: Refunder, parts: App) -> RefundOut:
+    """Take a refund off the reader that asks for its card.
+
+    409 `refund_authorizing` while the bank is being asked, which nobody can stop.
+    """
+    return _out(await apart(parts.get(Desk).cancel_refund, caller, refund_id))
 
 
 @router.post("/refunds/{refund_id}/resolve")

@@ -18,9 +18,10 @@ from control_plane.http.rate_limit import RateLimit
 from control_plane.http.security import PUBLIC, address_of, requires, user_agent_of
 from control_plane.http.threads import apart
 from control_plane.parts import Parts
-from control_plane.virtual_terminal import accounts, cloud_readers, inbox, pairing
+from control_plane.virtual_terminal import accounts, cloud_readers, inbox, pairing, reader_refunds
 from control_plane.virtual_terminal.accounts import Accounts, AccountView, Keys
 from control_plane.virtual_terminal.cloud_readers import CloudReaderView, ReaderFleet
+from control_plane.virtual_terminal.desk import Desk
 from control_plane.virtual_terminal.inbox import EventState
 from control_plane.virtual_terminal.lifecycle import PaymentState
 from control_plane.virtual_terminal.models import CLOUD_READERS
@@ -432,12 +433,15 @@ async def read_action(reader_id: Id, caller: Cashier, parts: App) -> ActionOut:
 
 @router.post("/terminal/readers/{reader_id}/cancel")
 async def cancel_reader(reader_id: Id, caller: Cashier, parts: App) -> CloudReaderOut:
-    """Stop the sale that the reader has, or take off what it shows.
+    """Stop the sale or refund that the reader has, or take off what it shows.
 
-    409 `reader_authorizing` while the card is with the bank: nobody can stop that.
+    409 `reader_authorizing` or `refund_authorizing` while the card is with the bank: nobody can stop that.
     """
     known = await apart(_known, parts, caller, reader_id)
-    if known.held_by is not None:
+    refund_id = await apart(_refund_on, parts, caller, reader_id)
+    if refund_id is not None:
+        await apart(parts.get(Desk).cancel_refund, caller, refund_id)
+    elif known.held_by is not None:
         await apart(parts.get(ReaderDesk).cancel, caller, known.held_by)
     else:
         await apart(parts.get(ReaderFleet).clear_display, caller, reader_id)
@@ -445,6 +449,11 @@ async def cancel_reader(reader_id: Id, caller: Cashier, parts: App) -> CloudRead
 
 
 # --- phones ---
+
+
+def _refund_on(parts: Parts, caller: Caller, reader_id: str) -> str | None:
+    with parts.database.reading_connection() as db:
+        return reader_refunds.on_reader(db, caller.merchant_id, reader_id)
 
 
 def _paired(request: Request, parts: App) -> PairedPhone:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -13,9 +15,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from control_plane.jobs.catalog import JobRun, job
 from control_plane.parts import Parts
-from control_plane.virtual_terminal import cloud_readers
+from control_plane.virtual_terminal import cloud_readers, reader_refunds
 from control_plane.virtual_terminal.cloud_readers import ReaderFleet
 from control_plane.virtual_terminal.errors import NotConnected
+from control_plane.virtual_terminal.office import Office
 from control_plane.virtual_terminal.processor import ProcessorError
 from control_plane.virtual_terminal.reader_desk import ReaderDesk
 
@@ -40,11 +43,14 @@ def follow_readers(run: JobRun) -> None:
 
 
 class ReaderWatch:
-    """Threads of each worker process. Several are harmless: a sale is leased before anybody takes a step."""
+    """Threads of each worker process. Several are harmless: a sale or refund is leased before anybody takes a step."""
 
-    def __init__(self, parts: Parts, desk: ReaderDesk, *, pause_s: float = _PAUSE_S) -> None:
+    def __init__(
+        self, parts: Parts, desk: ReaderDesk, office: Office, *, pause_s: float = _PAUSE_S
+    ) -> None:
         self._parts = parts
         self._desk = desk
+        self._office = office
         self._pause_s = pause_s
         self._stopping = threading.Event()
         self._busy: set[str] = set()
@@ -64,23 +70,31 @@ class ReaderWatch:
     def _run(self) -> None:
         while not self._stopping.wait(self._pause_s):
             try:
-                due = self._desk.due(limit=_THREADS)
+                sales = self._desk.due(limit=_THREADS)
+                refunds = reader_refunds.due(self._office, limit=_THREADS)
             except (DBAPIError, PoolTimeout) as error:
                 log.warning("reader_watch_late", reason=str(error).splitlines()[0])
                 continue
-            for attempt_id in due:
-                with self._lock:
-                    is_new = attempt_id not in self._busy
-                    self._busy.add(attempt_id)
-                if is_new:
-                    self._pool.submit(self._look, attempt_id)
+            for attempt_id in sales:
+                self._begin(attempt_id, partial(self._desk.look, attempt_id))
+            for merchant_id, refund_id in refunds:
+                self._begin(
+                    refund_id, partial(reader_refunds.look, self._office, merchant_id, refund_id)
+                )
 
-    def _look(self, attempt_id: str) -> None:
+    def _begin(self, thing: str, look: Callable[[], None]) -> None:
+        with self._lock:
+            if thing in self._busy:
+                return
+            self._busy.add(thing)
+        self._pool.submit(self._look, thing, look)
+
+    def _look(self, thing: str, look: Callable[[], None]) -> None:
         try:
-            self._desk.look(attempt_id)
+            look()
         except Exception as error:
             # The lease ends by itself; then it is tried again.
-            log.warning("reader_look_failed", attempt_id=attempt_id, exc_info=error)
+            log.warning("reader_look_failed", thing=thing, exc_info=error)
         finally:
             with self._lock:
-                self._busy.discard(attempt_id)
+                self._busy.discard(thing)

@@ -345,6 +345,10 @@ def customer_comes(sandbox: Sandbox, turn: str) -> None:
     intent_id = reader["action"][kind].get("payment_intent")
     intent = sandbox.fetch("payment_intent", intent_id) if intent_id else None
     types = intent["payment_method_types"] if intent else []
+    if kind == "refund_payment":
+        # The card that paid, or its like.
+        charge = sandbox.fetch("charge", reader["action"][kind]["charge"])
+        types = [charge["payment_method_details"]["type"]]
     default = "card_present" if "card_present" in types or not types else types[0]
     paying = intent is not None and kind in ("process_payment_intent", "collect_payment_method")
     tip = _usual_tip(sandbox, reader, intent) if intent is not None and paying else None
@@ -405,14 +409,18 @@ def _authorize(sandbox: Sandbox, reader: Json, card: Presented) -> Json:
         reader |= {"_silent_since": sandbox.now(), "_phase": "gone"}
         return sandbox.save(reader)
     if take_fault(sandbox, reader, ReaderFault.CONNECTION_ERROR):
-        return _end(
-            sandbox,
-            reader,
-            "failed",
-            code="connection_error",
-            message="The reader lost its connection while it processed the payment.",
-        )
+        return _connection_lost(sandbox, reader)
     return _tell_outcome(sandbox, reader, intent)
+
+
+def _connection_lost(sandbox: Sandbox, reader: Json) -> Json:
+    return _end(
+        sandbox,
+        reader,
+        "failed",
+        code="connection_error",
+        message="The reader lost its connection while it processed the payment.",
+    )
 
 
 def _tell_outcome(sandbox: Sandbox, reader: Json, intent: Json) -> Json:
@@ -468,6 +476,11 @@ def _refund(sandbox: Sandbox, reader: Json, card: Presented) -> Json:
             message="A refund goes to the card that paid. Another card was presented.",
         )
     made = refunds.refund(sandbox, charge, details["amount"], metadata=details["metadata"])
+    if take_fault(sandbox, reader, ReaderFault.DROP_MID_AUTH):
+        reader |= {"_silent_since": sandbox.now(), "_phase": "gone"}
+        return sandbox.save(reader)
+    if take_fault(sandbox, reader, ReaderFault.CONNECTION_ERROR):
+        return _connection_lost(sandbox, reader)
     details["refund"] = made["id"]
     return _end(sandbox, reader, "succeeded")
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Row, Select, bindparam, select, update
+from sqlalchemy import Row, Select, bindparam, func, select, update
 
 from control_plane import live
 from control_plane.accounts import queries as account_queries
@@ -34,13 +34,14 @@ from control_plane.virtual_terminal.errors import (
     NotConnected,
     ReaderNotRegistered,
 )
-from control_plane.virtual_terminal.lifecycle import OPEN_ATTEMPTS
+from control_plane.virtual_terminal.lifecycle import OPEN_ATTEMPTS, RefundState
 from control_plane.virtual_terminal.models import (
     ACCOUNTS,
     ATTEMPTS,
     CLOUD_READERS,
     PAYMENTS,
     PROCESSOR_LOCATIONS,
+    REFUNDS,
 )
 from control_plane.virtual_terminal.office import Office
 from control_plane.virtual_terminal.processor import (
@@ -106,7 +107,7 @@ class CloudReaderView:
     removed_at: datetime | None
     created_at: datetime
     held_by: str | None
-    """The payment that has it now."""
+    """The payment that has it now, for itself or for its refund."""
 
     @property
     def model(self) -> str:
@@ -149,16 +150,22 @@ def _profiles() -> Mapping[str, ReaderProfile]:
 
 
 _VIEW_NAMES: Final = [name for name in CloudReaderView.__dataclass_fields__ if name != "held_by"]
-_HELD_BY: Final = (
+_HELD_BY: Final = func.coalesce(
     select(ATTEMPTS.c.payment_id)
     .where(
         ATTEMPTS.c.cloud_reader_id == CLOUD_READERS.c.id,
         ATTEMPTS.c.state.in_(sorted(OPEN_ATTEMPTS)),
     )
     .limit(1)
-    .scalar_subquery()
-    .label("held_by")
-)
+    .scalar_subquery(),
+    select(REFUNDS.c.payment_id)
+    .where(
+        REFUNDS.c.cloud_reader_id == CLOUD_READERS.c.id,
+        REFUNDS.c.state.in_(sorted(state for state in RefundState if state.holds_reader)),
+    )
+    .limit(1)
+    .scalar_subquery(),
+).label("held_by")
 _VIEWS: Final = select(*(CLOUD_READERS.c[name] for name in _VIEW_NAMES), _HELD_BY)
 _READER: Final = _VIEWS.where(
     CLOUD_READERS.c.id == bindparam("reader"), CLOUD_READERS.c.merchant_id == bindparam("merchant")
@@ -280,11 +287,16 @@ def words_of_refusal(refused: Refused) -> str:
     return REFUSALS.get(refused.code) or f"{told or refused.code}. Pick another reader."
 
 
+def is_silent(told: ProcessorReader, now: datetime) -> bool:
+    """Whether a reader is offline, or has given no sign of life for as long."""
+    is_stale = told.last_seen_at is not None and now - told.last_seen_at > STALE_AFTER
+    return is_stale or told.status == "offline"
+
+
 def note(db: Transaction, known: CloudReaderView, told: ProcessorReader) -> None:
     """Write down how a reader is, and tell the pages when that is news."""
     now = context_of(db).clock.now()
-    is_stale = told.last_seen_at is not None and now - told.last_seen_at > STALE_AFTER
-    status = "offline" if is_stale else told.status or "offline"
+    status = "offline" if is_silent(told, now) else told.status or "offline"
     fresh: dict[str, Any] = {
         "name": (told.label or told.serial_number or told.id)[:200],
         "device_type": told.device_type[:60],

@@ -767,6 +767,61 @@ _REFUNDS: Final[dict[str, DeclineWords]] = {
         "Il n’y a rien d’autre à faire.",
     ),
     "unknown": _REFUND_FAILED,
+    # Of those for which the card is presented again: no money has left.
+    "card_declined": DeclineWords(
+        "The reader did not take this card. Nothing was given back.",
+        "Begin again, and let the customer present the card that paid.",
+        "Le lecteur n’a pas accepté cette carte. Rien n’a été remboursé.",
+        "Recommencez avec la carte qui a payé.",
+    ),
+    "customer_canceled": DeclineWords(
+        "The customer canceled on the reader. Nothing was given back.",
+        "Begin again when the customer is ready.",
+        "Le client a annulé sur le lecteur. Rien n’a été remboursé.",
+        "Recommencez quand le client est prêt.",
+    ),
+    "reader_stopped": DeclineWords(
+        "It was stopped before a card was read. Nothing was given back.",
+        "Begin again when the customer is ready.",
+        "Arrêté avant la lecture d’une carte. Rien n’a été remboursé.",
+        "Recommencez quand le client est prêt.",
+    ),
+    "reader_no_card": DeclineWords(
+        "No card was presented. Nothing was given back.",
+        "Begin again when the customer is there with the card.",
+        "Aucune carte n’a été présentée. Rien n’a été remboursé.",
+        "Recommencez quand le client est là avec sa carte.",
+    ),
+    "reader_gone": DeclineWords(
+        "The reader does not have the refund. Stripe was asked: nothing was given back.",
+        "Begin again.",
+        "Le lecteur n’a pas le remboursement. Stripe confirme que rien n’a été remboursé.",
+        "Recommencez.",
+    ),
+    "connection_error": DeclineWords(
+        "The reader lost its connection. Stripe was asked: nothing was given back.",
+        "Check the reader’s network and begin again.",
+        "Le lecteur a perdu sa connexion. Stripe confirme que rien n’a été remboursé.",
+        "Vérifiez le réseau du lecteur et recommencez.",
+    ),
+    "terminal_reader_offline": DeclineWords(
+        "The reader is offline. Nothing was given back.",
+        "Check its power and network, or pick another reader.",
+        "Le lecteur est hors ligne. Rien n’a été remboursé.",
+        "Vérifiez son alimentation et son réseau, ou choisissez un autre lecteur.",
+    ),
+    "terminal_reader_busy": DeclineWords(
+        "The reader is busy, or a card was left in it. Nothing was given back.",
+        "Look at its screen, then begin again, or pick another reader.",
+        "Le lecteur est occupé ou une carte y est restée. Rien n’a été remboursé.",
+        "Regardez son écran et recommencez, ou choisissez un autre lecteur.",
+    ),
+    "terminal_reader_hardware_fault": DeclineWords(
+        "The reader reports a fault. Nothing was given back.",
+        "Restart it, or pick another reader.",
+        "Le lecteur signale une panne. Rien n’a été remboursé.",
+        "Redémarrez-le ou choisissez un autre lecteur.",
+    ),
 }
 
 

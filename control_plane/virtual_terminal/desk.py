@@ -15,6 +15,7 @@ from control_plane.virtual_terminal import (
     charging,
     links,
     on_reader,
+    reader_refunds,
     refunding,
     resolving,
 )
@@ -110,7 +111,8 @@ class Desk:
         """Give money back, or ask for it: above a limit it waits for approval (``state``).
 
         What the processor does not take is ``failed``, a lost answer ``unknown``. Raises NotRefundable, RefundTooLarge,
-        LinesRefused, RefundOnReader, FormReused.
+        LinesRefused, FormReused. Canada's debit cards go back on a reader, with the card: RefundOnReader when none is
+        named, CloudReaderHeld, CloudReaderDrivenElsewhere; RefundWithoutReader for other cards.
         """
         return refunding.refund(self.office, caller, wish)
 
@@ -121,6 +123,13 @@ class Desk:
     def reject_refund(self, caller: Caller, refund_id: str, *, note: str = "") -> RefundView:
         """Say no. Raises RefundDecided."""
         return refunding.reject(self.office, caller, refund_id, note=note)
+
+    def cancel_refund(self, caller: Caller, refund_id: str) -> RefundView:
+        """Take a refund off the reader that asks for its card; the answer says who was quicker.
+
+        Raises RefundDecided when no reader has it, and ``refund_authorizing`` while the bank is being asked.
+        """
+        return reader_refunds.cancel(self.office, caller, refund_id)
 
     def resolve_refund(self, caller: Caller, refund_id: str) -> RefundView:
         """Ask the processor now how the refund stands."""

@@ -290,6 +290,27 @@ class RefundOnReader(Conflict):
     message = "This card is refunded on the reader: choose a reader and let the customer present the card."
 
 
+class RefundWithoutReader(RequestRefused):
+    """The card need not be presented again."""
+
+    code = "refund_without_reader"
+    message = "This card is refunded without a reader. Leave the reader out."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(field="reader_id", **facts)
+
+
+class RefundAuthorizing(Conflict):
+    """The card is with the bank."""
+
+    code = "refund_authorizing"
+    retryable = True
+    message = (
+        "The bank is being asked right now, which cannot be stopped. "
+        "Wait for the outcome; it comes within seconds."
+    )
+
+
 class ReaderNotRegistered(RequestRefused):
     """The processor did not take the code of a reader."""
 

@@ -86,6 +86,8 @@ class RefundState(StrEnum):
     REJECTED = "rejected"
     CREATED = "created"
     """Written down; the processor was not asked yet."""
+    AT_READER = "at_reader"
+    """A reader has it, and waits for the customer's card."""
     PENDING = "pending"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -96,6 +98,11 @@ class RefundState(StrEnum):
     def holds_money(self) -> bool:
         """Whether its amount counts as given back, or may still become so."""
         return self not in {RefundState.REJECTED, RefundState.FAILED, RefundState.CANCELED}
+
+    @property
+    def holds_reader(self) -> bool:
+        """Whether the reader that it was given, if any, is not free for anything else."""
+        return self in {RefundState.CREATED, RefundState.AT_READER, RefundState.UNKNOWN}
 
 
 class RefundReason(StrEnum):

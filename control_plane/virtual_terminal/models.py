@@ -258,7 +258,14 @@ class Refund(SQLModel, table=True):
     decided_by: str | None = Field(default=None, max_length=64)
     decided_by_name: str | None = Field(default=None, max_length=200)
     transaction_id: str | None = Field(default=None, max_length=64)
+    #: The reader on which the customer presents the card again; None when the processor needs no card.
+    cloud_reader_id: str | None = Field(
+        default=None, foreign_key="cloud_reader.id", index=True, max_length=40
+    )
+    cancel_asked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     look_again_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    #: Somebody asks the reader, or looks at it, until then at the latest.
+    leased_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 

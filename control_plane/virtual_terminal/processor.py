@@ -277,6 +277,8 @@ class ReaderAction:
     failure_message: str | None = None
     decline: Decline | None = None
     inputs: tuple[Mapping[str, str], ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What we wrote on a refund."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -506,8 +508,17 @@ class Processor(Protocol):
         self, reader_id: str, payment_id: str, how: ReaderPayment, *, key: str
     ) -> ProcessorReader: ...
     def refund_on_reader(
-        self, reader_id: str, *, payment_id: str, amount_minor: int, key: str
-    ) -> ProcessorReader: ...
+        self,
+        reader_id: str,
+        *,
+        payment_id: str,
+        amount_minor: int,
+        metadata: Mapping[str, str],
+        key: str,
+    ) -> ProcessorReader:
+        """The customer presents the card that paid, and may cancel; ``metadata`` marks the refund that comes of it."""
+        ...
+
     def cancel_on_reader(self, reader_id: str) -> ProcessorReader: ...
     def show_cart(
         self, reader_id: str, lines: tuple[CartLine, ...], total: Money, tax_minor: int

@@ -38,14 +38,10 @@ from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import changed
 from control_plane.errors import Conflict, NotFound
 from control_plane.till.queries import settings_of
-from control_plane.virtual_terminal import cloud_readers, queries, settle, timeline
+from control_plane.virtual_terminal import cloud_readers, queries, reader_refunds, settle, timeline
 from control_plane.virtual_terminal.beginning import Begun, Try, begin
 from control_plane.virtual_terminal.charging import make_way
-from control_plane.virtual_terminal.cloud_readers import (
-    STALE_AFTER,
-    CloudReaderView,
-    words_of_refusal,
-)
+from control_plane.virtual_terminal.cloud_readers import CloudReaderView, words_of_refusal
 from control_plane.virtual_terminal.errors import (
     AttemptRunning,
     CloudReaderDrivenElsewhere,
@@ -223,6 +219,10 @@ class Task:
     def age(self, now: datetime) -> timedelta:
         """How long the reader has had it, or we."""
         return now - (self.seen_at or self.created_at)
+
+
+class _RefundThere(Exception):
+    """The reader has a refund; what was begun is undone."""
 
 
 class ReaderAuthorizing(Conflict):
@@ -726,6 +726,7 @@ class ReaderDesk:
             with self._office.writing() as db:
                 begun = begin(db, caller, wish.order, how, settings_of(db, caller.merchant_id))
                 if begun.is_new:
+                    _refuse_refunding(db, caller.merchant_id, reader.id)
                     add_task(
                         db,
                         begun,
@@ -735,7 +736,7 @@ class ReaderDesk:
                         tip_eligible_minor=wish.tip_eligible_minor,
                         save_card=wish.save_card,
                     )
-        except (AttemptRunning, IntegrityError):
+        except (AttemptRunning, IntegrityError, _RefundThere):
             # Two who want one reader at the same moment: the second finds its open attempt in the way.
             with self._office.reading() as db:
                 holder = cloud_readers.reader(db, caller.scope, reader.id).held_by
@@ -861,12 +862,7 @@ class ReaderDesk:
             cloud_readers.note(db, known, told)
 
     def _is_silent(self, told: ProcessorReader) -> bool:
-        if told.status == "offline":
-            return True
-        return (
-            told.last_seen_at is not None
-            and self._office.clock.now() - told.last_seen_at > STALE_AFTER
-        )
+        return cloud_readers.is_silent(told, self._office.clock.now())
 
     def _view(self, caller: Caller, payment_id: str) -> PaymentView:
         with self._office.reading() as db:
@@ -949,6 +945,11 @@ def add_task(
             created_at=now,
         )
     )
+
+
+def _refuse_refunding(db: Transaction, merchant_id: str, reader_id: str) -> None:
+    if reader_refunds.on_reader(db, merchant_id, reader_id, lock=True) is not None:
+        raise _RefundThere
 
 
 def _pause(task: Task) -> Wait:

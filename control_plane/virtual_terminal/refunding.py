@@ -22,7 +22,7 @@ from control_plane.db.upsert import insert_new
 from control_plane.errors import NotFound
 from control_plane.till.limits import limit_in, needs_approval
 from control_plane.till.queries import limits_of, settings_of
-from control_plane.virtual_terminal import queries, settle, timeline
+from control_plane.virtual_terminal import queries, reader_refunds, settle, timeline
 from control_plane.virtual_terminal.beginning import payment_of
 from control_plane.virtual_terminal.booking import IN_PERSON
 from control_plane.virtual_terminal.errors import (
@@ -35,6 +35,7 @@ from control_plane.virtual_terminal.errors import (
     RefundDecided,
     RefundOnReader,
     RefundTooLarge,
+    RefundWithoutReader,
 )
 from control_plane.virtual_terminal.lifecycle import PaymentState, RefundReason, RefundState
 from control_plane.virtual_terminal.looks import CALL_OVER, SURELY_GONE
@@ -78,7 +79,11 @@ _LOCK: Final = (
     .where(REFUNDS.c.id == bindparam("refund"), REFUNDS.c.merchant_id == bindparam("merchant"))
     .with_for_update()
 )
-_OPEN: Final = [RefundState.CREATED, RefundState.UNKNOWN, RefundState.PENDING]
+_OPEN: Final = [
+    RefundState.CREATED, RefundState.AT_READER, RefundState.UNKNOWN, RefundState.PENDING,
+]  # fmt: skip
+#: Canada's debit cards take money back only with the card at a reader.
+_NEEDS_CARD: Final = "interac_present"
 _LOOK_UNKNOWN: Final = timedelta(seconds=10)
 _LOOK_PENDING: Final = timedelta(hours=6)
 
@@ -124,6 +129,16 @@ def refund(office: Office, caller: Caller, wish: RefundWish) -> RefundView:
             return _of_the_same_form(db, caller, wish)
         # Looked at with the new one among them.
         _refuse_too_much(db, payment, amount, but=refund_id)
+        if wish.reader_id is not None:
+            reader = reader_refunds.reader_for(
+                db, caller.scope, wish.reader_id, must_be_free=not waits
+            )
+            settle.set_refund(
+                db,
+                refund_id,
+                cloud_reader_id=reader.id,
+                leased_until=None if waits else reader_refunds.lease(now),
+            )
         timeline.add(
             db,
             caller.merchant_id,
@@ -153,6 +168,11 @@ def approve(office: Office, caller: Caller, refund_id: str) -> RefundView:
             raise RefundAboveYours(limit=most)
         payment = payment_of(db, caller, waiting.payment_id)
         _refuse_too_much(db, payment, amount, but=refund_id)
+        if waiting.cloud_reader_id is not None:
+            reader_refunds.reader_for(db, caller.scope, waiting.cloud_reader_id)
+            settle.set_refund(
+                db, refund_id, leased_until=reader_refunds.lease(context_of(db).clock.now())
+            )
         _decide(db, caller, waiting, RefundState.CREATED, MomentKind.REFUND_APPROVED)
         _record(db, caller, AuditTag.REFUND_APPROVE, payment.id, refund_id, amount, waiting.reason)
     _send(office, caller.merchant_id, refund_id)
@@ -215,6 +235,9 @@ def look(office: Office, merchant_id: str, refund_id: str) -> None:
         payment = queries.read_row(db, merchant_id, row.payment_id)
     if payment is None or payment.processor_id is None:
         return
+    if row.cloud_reader_id is not None and row.state.holds_reader:
+        reader_refunds.look(office, merchant_id, refund_id)
+        return
     try:
         processor = office.processors.of(merchant_id)
         told = _read(processor, row, payment)
@@ -253,6 +276,9 @@ def _send(office: Office, merchant_id: str, refund_id: str) -> None:
         payment = queries.read_row(db, merchant_id, row.payment_id)
     if payment is None or payment.processor_id is None:
         raise NotRefundable(payment_id=row.payment_id, state="not of Stripe")
+    if row.cloud_reader_id is not None:
+        reader_refunds.ask(office, merchant_id, refund_id)
+        return
     reason = None if row.reason is RefundReason.OTHER else row.reason.value
     try:
         told = office.processors.of(merchant_id).refund(
@@ -283,8 +309,10 @@ def _amount_of(db: Transaction, payment: Found, wish: RefundWish) -> int:
         raise NotRefundable(
             payment_id=payment.id, state="taken on one of your own readers; refund it there"
         )
-    if payment.method_kind == "interac_present":
+    if payment.method_kind == _NEEDS_CARD and wish.reader_id is None:
         raise RefundOnReader(payment_id=payment.id)
+    if payment.method_kind != _NEEDS_CARD and wish.reader_id is not None:
+        raise RefundWithoutReader(payment_id=payment.id)
     remaining = Money(_remaining(db, payment), payment.currency)
     if remaining.minor == 0:
         raise RefundTooLarge(remaining=remaining)

@@ -198,12 +198,14 @@ def apply_refund(db: Transaction, merchant_id: str, told: ProcessorRefund) -> st
         return None
     now = context_of(db).clock.now()
     before: RefundState = refund.state
+    # An end that nobody there told of does not stand against what they tell.
+    rank = _REFUND_RANKS[before] if refund.processor_id is not None else 0
     after = _REFUND_STATES[told.status]
     facts = {"amount": str(told.amount)}
     row_id = None
     if after is RefundState.SUCCEEDED:
         row_id = booking.book_refund(db, payment, told)
-    if _REFUND_RANKS[after] > _REFUND_RANKS[before]:
+    if _REFUND_RANKS[after] > rank:
         set_refund(
             db,
             refund.id,
@@ -250,7 +252,14 @@ def apply_refund(db: Transaction, merchant_id: str, told: ProcessorRefund) -> st
     return str(refund.id)
 
 
-def end_refund(db: Transaction, merchant_id: str, refund_id: str, why: str) -> None:
+def end_refund(
+    db: Transaction,
+    merchant_id: str,
+    refund_id: str,
+    why: str,
+    *,
+    state: RefundState = RefundState.FAILED,
+) -> None:
     """A refund that the processor surely did not take; nothing happens when its outcome came another way."""
     row, payment = _own_refund(db, merchant_id, refund_id)
     if row is None or payment is None:
@@ -259,7 +268,7 @@ def end_refund(db: Transaction, merchant_id: str, refund_id: str, why: str) -> N
     set_refund(
         db,
         refund_id,
-        state=RefundState.FAILED,
+        state=state,
         state_since=context_of(db).clock.now(),
         failure_reason=why[:200],
         look_again_at=None,
@@ -268,11 +277,26 @@ def end_refund(db: Transaction, merchant_id: str, refund_id: str, why: str) -> N
         db,
         merchant_id,
         payment.id,
-        MomentKind.REFUND_FAILED,
+        _REFUND_MOMENTS[state],
         text=refund_id,
         facts={"amount": str(amount), "reason": why[:200]},
     )
-    events.publish(db, RefundFailed(refund_id, payment.id, merchant_id, amount, why))
+    if state is RefundState.FAILED:
+        events.publish(db, RefundFailed(refund_id, payment.id, merchant_id, amount, why))
+
+
+def hand_refund(db: Transaction, merchant_id: str, refund_id: str, reader: str) -> None:
+    """A reader works on a refund, and waits for the card."""
+    row, payment = _own_refund(db, merchant_id, refund_id)
+    if row is None or payment is None or row.state is RefundState.AT_READER:
+        return
+    now = context_of(db).clock.now()
+    set_refund(db, refund_id, state=RefundState.AT_READER, state_since=now)
+    timeline.add(
+        db, merchant_id, payment.id, MomentKind.REFUND_AT_READER,
+        text=refund_id,
+        facts={"amount": str(Money(row.amount_minor, row.currency)), "reader": reader},
+    )  # fmt: skip
 
 
 def lose_refund(db: Transaction, merchant_id: str, refund_id: str) -> None:
@@ -791,6 +815,7 @@ _REFUND_RANKS: Final = {
     RefundState.AWAITING_APPROVAL: 0,
     RefundState.REJECTED: 0,
     RefundState.CREATED: 0,
+    RefundState.AT_READER: 0,
     RefundState.UNKNOWN: 0,
     RefundState.PENDING: 1,
     RefundState.SUCCEEDED: 2,
@@ -877,7 +902,7 @@ def _own_refund(
         return None, None
     payment = queries.lock_payment(db, merchant_id, row.payment_id)
     row = queries.refund_row(db, merchant_id, refund_id)
-    if row is None or row.state not in {RefundState.CREATED, RefundState.UNKNOWN}:
+    if row is None or not row.state.holds_reader:
         return None, None
     return row, payment
 

@@ -202,6 +202,11 @@ class MomentKind(StrEnum):
         "A refund of {amount} was begun.",
         "Un remboursement de {amount} a été lancé.",
     )
+    REFUND_AT_READER = (
+        "refund_at_reader",
+        "{reader} asks for the card, to refund {amount}.",
+        "{reader} demande la carte pour rembourser {amount}.",
+    )
     REFUND_PENDING = (
         "refund_pending",
         "The refund of {amount} is on its way.",

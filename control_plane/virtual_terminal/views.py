@@ -177,7 +177,18 @@ class RefundView:
     decided_by: str | None
     decided_by_name: str | None
     transaction_id: str | None
+    cloud_reader_id: str | None
     created_at: datetime
+
+    @property
+    def reader_id(self) -> str | None:
+        """The reader that asks for the card, where that is needed."""
+        return self.cloud_reader_id
+
+    @property
+    def is_stoppable(self) -> bool:
+        """Whether it can still be taken off its reader."""
+        return self.cloud_reader_id is not None and self.state.holds_reader
 
     @property
     def amount(self) -> Money:

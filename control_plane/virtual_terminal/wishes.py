@@ -103,6 +103,8 @@ class RefundWish:
     """None: by ``lines`` when there are some, else all that is left."""
     lines: tuple[Mapping[str, int], ...] = ()
     """``{index, quantity}`` of the payment's items."""
+    reader_id: str | None = None
+    """The processor's reader on which the customer presents the card again, where that is needed (Interac)."""
     reason: RefundReason = RefundReason.REQUESTED_BY_CUSTOMER
     note: str = ""
     form_key: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from control_plane.jobs.stripe_readers import ReaderWatch
 from control_plane.parts import Parts, ProcessRole
+from control_plane.virtual_terminal import reader_refunds
 from control_plane.virtual_terminal.accounts import Accounts
 from control_plane.virtual_terminal.cloud_readers import ReaderFleet
 from control_plane.virtual_terminal.importing import Importer
@@ -25,6 +26,7 @@ def wire(parts: Parts) -> None:
     def hear_reader(merchant_id: str, reader_id: str) -> None:
         fleet.hear(merchant_id, reader_id)
         desk.hear(merchant_id, reader_id)
+        reader_refunds.hear(office, merchant_id, reader_id)
 
     parts.provide(Accounts, accounts)
     parts.provide(ReaderFleet, fleet)
@@ -35,7 +37,9 @@ def wire(parts: Parts) -> None:
         Inbox,
         Inbox(parts.database, processors, accounts, parts.clock, hear_reader=hear_reader),
     )
-    parts.add_service(ProcessRole.WORKER, "stripe readers", lambda: ReaderWatch(parts, desk))
+    parts.add_service(
+        ProcessRole.WORKER, "stripe readers", lambda: ReaderWatch(parts, desk, office)
+    )
     for role in (ProcessRole.WEB, ProcessRole.WORKER):
         parts.add_service(role, "processor accounts", lambda: AccountGuard(accounts))
 

@@ -839,16 +839,23 @@ def test_a_card_that_must_be_shown_again_is_refunded_on_the_reader(
     processor.capture(payment_id, key="a:2")
 
     asked = processor.refund_on_reader(
-        reader_id, payment_id=payment_id, amount_minor=1200, key="rfd_1"
+        reader_id,
+        payment_id=payment_id,
+        amount_minor=1200,
+        metadata={"refund": "rfd_1"},
+        key="rfd_1",
     )
     assert asked.action is not None
     assert asked.action.kind == "refund_payment"
+    assert asked.action.metadata == {"refund": "rfd_1"}
     present(sandbox, reader_id)
 
     done = processor.read_reader(reader_id).action
     assert done is not None
     assert done.status == "succeeded"
-    assert [one.id for one in processor.refunds_of(payment_id)] == [done.refund_id]
+    assert [(one.id, one.metadata) for one in processor.refunds_of(payment_id)] == [
+        (done.refund_id, {"refund": "rfd_1"})
+    ]
     assert sandbox.balance() == 0
 
 

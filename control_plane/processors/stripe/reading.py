@@ -277,6 +277,7 @@ def _action(action: object) -> ReaderAction:
         failure_message=_get(action, "failure_message"),
         decline=decline(_get(action, "api_error")),
         inputs=tuple(map(_input, _get(doing, "inputs") or [])),
+        metadata=_texts(_get(doing, "metadata")),
     )
 
 

@@ -88,12 +88,25 @@ class Terminal:
         )
 
     def refund_on_reader(
-        self, reader_id: str, *, payment_id: str, amount_minor: int, key: str
+        self,
+        reader_id: str,
+        *,
+        payment_id: str,
+        amount_minor: int,
+        metadata: Mapping[str, str],
+        key: str,
     ) -> ProcessorReader:
         return reading.reader(
             self._stripe.write(
                 lambda v1, o: v1.terminal.readers.refund_payment(
-                    reader_id, {"payment_intent": payment_id, "amount": amount_minor}, o
+                    reader_id,
+                    {
+                        "payment_intent": payment_id,
+                        "amount": amount_minor,
+                        "metadata": dict(metadata),
+                        "refund_payment_config": {"enable_customer_cancellation": True},
+                    },
+                    o,
                 ),
                 key=key,
             )

@@ -87,7 +87,8 @@ DOCUMENTED = {
     "POST /v1/terminal/readers/{}/process_payment_intent": "payment_intent"
     " process_config[enable_customer_cancellation] process_config[moto] process_config[skip_tipping]"
     " process_config[tipping][amount_eligible]",
-    "POST /v1/terminal/readers/{}/refund_payment": "amount payment_intent",
+    "POST /v1/terminal/readers/{}/refund_payment": "amount metadata[refund] payment_intent"
+    " refund_payment_config[enable_customer_cancellation]",
     "POST /v1/terminal/readers/{}/set_reader_display": "cart[currency] cart[line_items][][amount]"
     " cart[line_items][][description] cart[line_items][][quantity] cart[tax] cart[total] type",
     "POST /v1/webhook_endpoints": "description enabled_events[] url",
@@ -267,7 +268,13 @@ def _readers(port: Any, sandbox: PlayAccount, record: Record) -> None:
     )
     _present(sandbox, reader_id, record)
     port.capture(in_person.id, key="l:6")
-    port.refund_on_reader(reader_id, payment_id=in_person.id, amount_minor=100, key="l:7")
+    port.refund_on_reader(
+        reader_id,
+        payment_id=in_person.id,
+        amount_minor=100,
+        metadata={"refund": "rfd_1"},
+        key="l:7",
+    )
     port.cancel_on_reader(reader_id)
     by_hand = port.create_payment(order(methods=("card",)), key="l:8")
     with suppress(ProcessorError):

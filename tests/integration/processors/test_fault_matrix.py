@@ -128,7 +128,11 @@ def refund_on_reader(processor: StripeProcessor, sandbox: PlayAccount) -> Callab
     sandbox.server.client().v1.test_helpers.terminal.readers.present_payment_method(reader_id)
     processor.capture(payment_id, key="att_1:capture")
     return lambda: processor.refund_on_reader(
-        reader_id, payment_id=payment_id, amount_minor=700, key="rfd_1"
+        reader_id,
+        payment_id=payment_id,
+        amount_minor=700,
+        metadata={"refund": "rfd_1"},
+        key="rfd_1",
     )
 
 

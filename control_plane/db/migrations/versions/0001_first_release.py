@@ -1955,8 +1955,16 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(length=64), nullable=True),
         sa.Column("decided_by_name", sa.String(length=200), nullable=True),
         sa.Column("transaction_id", sa.String(length=64), nullable=True),
+        sa.Column("cloud_reader_id", sa.String(length=40), nullable=True),
+        sa.Column("cancel_asked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("look_again_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["cloud_reader_id"],
+            ["cloud_reader.id"],
+            name=op.f("fk_refund_cloud_reader_id_cloud_reader"),
+        ),
         sa.ForeignKeyConstraint(
             ["location_id"], ["location.id"], name=op.f("fk_refund_location_id_location")
         ),
@@ -1973,6 +1981,9 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("refund", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_refund_cloud_reader_id"), ["cloud_reader_id"], unique=False
+        )
         batch_op.create_index("ix_refund_merchant_id", ["merchant_id", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_refund_payment_id"), ["payment_id"], unique=False)
 
@@ -2073,6 +2084,7 @@ def downgrade() -> None:
     with op.batch_alter_table("refund", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_refund_payment_id"))
         batch_op.drop_index("ix_refund_merchant_id")
+        batch_op.drop_index(batch_op.f("ix_refund_cloud_reader_id"))
 
     op.drop_table("refund")
     with op.batch_alter_table("reader", schema=None) as batch_op:
