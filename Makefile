@@ -14,10 +14,13 @@ PROGRAMS := chromium:chromium mosquitto:mosquitto initdb:postgresql openssl:open
 # Of readers on USB and Bluetooth. A library is told by a file of it: the real libusb, on a USB bus that is none.
 READER_PROGRAMS := dbus-daemon:dbus umockdev-wrapper:umockdev /usr/lib/*/libusb-1.0.so.0:libusb-1.0-0 /usr/lib/python3/dist-packages/gi/__init__.py:python3-gi \
   /usr/lib/*/girepository-1.0/UMockdev-1.0.typelib:gir1.2-umockdev-1.0
+# Of the tests on a kernel of their own, and what is unpacked for those without being installed.
+KERNEL_PROGRAMS := qemu-system-x86_64:qemu-system-x86 busybox:busybox-static /sbin/modprobe:kmod /usr/lib/*/libusb-1.0.so.0:libusb-1.0-0
+KERNEL_SYSTEM := linux-image-amd64 udev
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(STATE)/installed $(STATE)/browser-files ## Make .venv with locked packages, and fetch the browser files
@@ -34,6 +37,12 @@ demo-full: setup ## The demo with readers on USB and Bluetooth too (installs wha
 .PHONY: test
 test: setup system ## Run every test (ARGS='-k name' narrows it down)
 	deploy/dev/run-tests.sh $(ARGS)
+
+.PHONY: test-kernel
+test-kernel: setup ## Run readers on a real kernel's USB, in an emulated machine (not part of make test)
+	CI=true deploy/dev/ensure-system.sh $(KERNEL_PROGRAMS)
+	deploy/dev/unpack-system.sh $(STATE)/kernel $(KERNEL_SYSTEM)
+	$(BIN)/python -m tests.kernel.lane $(STATE)/kernel $(ARGS)
 
 .PHONY: lint
 lint: setup ## Check style, types, dependency rules and translations
