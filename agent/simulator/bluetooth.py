@@ -44,6 +44,12 @@ _CONFIG: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Co
 """
 
 
+def _ending_with_us() -> list[str]:
+    """What a command begins with to get SIGTERM when this process is gone, also after kill -9."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+
+
 @asynccontextmanager
 async def private_bus() -> AsyncIterator[str]:
     """A D-Bus of our own; gives its address. Raises SocketUnavailable when the program for it is not installed."""
@@ -57,7 +63,7 @@ async def private_bus() -> AsyncIterator[str]:
         config = Path(folder) / "bus.conf"
         config.write_text(_CONFIG.format(path=path))
         daemon = await asyncio.create_subprocess_exec(
-            program, f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog",
+            *_ending_with_us(), program, f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog",
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,

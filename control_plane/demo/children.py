@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from control_plane.programs import ending_with_us
+
 _RESTART_S: Final = (0.5, 1.0, 2.0, 5.0)
 _LOOK_S: Final = 0.1
 _STOP_S: Final = 5.0
@@ -51,7 +53,10 @@ class _Child:
 
 @dataclass(slots=True)
 class Children:
-    """Starts programs and keeps them running until ``stop``. Each writes to a log file in ``folder``."""
+    """Starts programs and keeps them running until ``stop``. Each writes to a log file in ``folder``.
+
+    They end with the thread that starts them, so that is to be one that stays.
+    """
 
     folder: Path
     on_death: Callable[[Death], None]
@@ -122,7 +127,7 @@ class Children:
     ) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
             return subprocess.Popen(
-                list(command),
+                ending_with_us(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

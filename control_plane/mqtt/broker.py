@@ -17,6 +17,7 @@ from control_plane.clock import Clock
 from control_plane.devices.authority import Authority, KeyPair, write_private
 from control_plane.devices.queries import Access
 from control_plane.mqtt.wire import Will, WireClient
+from control_plane.programs import ending_with_us
 
 log = structlog.get_logger()
 
@@ -139,7 +140,7 @@ class Child:
         self._end_left_over()
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                self._command,
+                ending_with_us(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -175,7 +176,7 @@ class Child:
         self._process = None
 
     def _end_left_over(self) -> None:
-        """A crash of ours leaves the server running on our port: end it, if it is certainly ours."""
+        """A crash of ours may leave the server running on our port: end it, if it is certainly ours."""
         try:
             pid = int(self._pid_file.read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()

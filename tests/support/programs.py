@@ -24,3 +24,16 @@ def program(name: str) -> str:
             pytest.fail(f"{NOT_HERE}{name}", pytrace=False)
         pytest.skip(f"{NOT_HERE}{name}")
     return path
+
+
+def programs_that_name(text: str) -> list[str]:
+    """Running programs with this text in their command line, other than this one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if text in command and int(folder.name) != os.getpid():
+            found.append(command)
+    return found

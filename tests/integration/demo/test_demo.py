@@ -20,6 +20,7 @@ from control_plane.demo.children import program
 from tests.fixtures.postgres import PostgresServer
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.programs import program as system_program
+from tests.support.programs import programs_that_name
 from tests.support.waiting import eventually
 
 CHECK_S = 90
@@ -43,19 +44,6 @@ def demo(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], P
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-
-
-def programs_that_name(text: str) -> list[str]:
-    """Running programs with this text in their command line, other than this one."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if text in command and int(folder.name) != os.getpid():
-            found.append(command)
-    return found
 
 
 @pytest.mark.slow
@@ -150,6 +138,23 @@ def test_an_agent_that_is_killed_is_shown_and_comes_back(tmp_path: Path) -> None
 
         eventually(lambda: "agent ended with -9" in said.read_text(), deadline_s=10)
         eventually(lambda: agents(tmp_path) not in ([], [pid]), deadline_s=10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
+    with demo(tmp_path, "--port", str(free_port())) as (process, said):
+        eventually(lambda: "Ctrl-C" in said.read_text(), deadline_s=30)
+        were_there = programs_that_name(str(tmp_path / "shop"))
+        (_,) = agents(tmp_path)
+        process.kill()
+        process.wait()
+
+        eventually(lambda: programs_that_name(str(tmp_path / "shop")) == [], deadline_s=10)
+        eventually(lambda: agents(tmp_path) == [], deadline_s=10)
+
+    assert any("nats-server" in one for one in were_there)
+    assert any("simulate" in one for one in were_there)
 
 
 def agents(folder: Path) -> list[int]:

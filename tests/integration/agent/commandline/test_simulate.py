@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from tests.support.agent_program import (
     simulation,
     start_agent,
 )
-from tests.support.programs import program
+from tests.support.programs import program, programs_that_name
+from tests.support.waiting import eventually
 
 SALE = ("sale", "--currency", "EUR", "--profile")
 
@@ -226,6 +228,19 @@ def test_a_reader_on_bluetooth_is_in_the_state_of_its_radio(tmp_path: Path) -> N
     assert reader.ready["profile"] == "magtek-dynaflex-ii-go"
     assert (was_there, off, code) == (True, "switch the adapter off", 0)
     assert is_gone(Path(bus).parent)
+
+
+def test_a_radio_does_not_outlive_its_simulator_that_is_killed() -> None:
+    program("dbus-daemon")
+    with simulation("--ble", protocol="magtek_mms") as reader:
+        bus = reader.ready["environment"]["DBUS_SYSTEM_BUS_ADDRESS"].partition("=")[2]
+        (daemon,) = programs_that_name(str(Path(bus).parent))
+        code = reader.stop(signal.SIGKILL)
+
+    assert code == -signal.SIGKILL
+    eventually(lambda: programs_that_name(str(Path(bus).parent)) == [])
+    assert "dbus-daemon" in daemon
+    shutil.rmtree(Path(bus).parent)
 
 
 @pytest.mark.parametrize(
