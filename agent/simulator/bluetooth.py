@@ -64,16 +64,20 @@ async def private_bus() -> AsyncIterator[str]:
         config.write_text(_CONFIG.format(path=path))
         daemon = await asyncio.create_subprocess_exec(
             *_ending_with_us(), program, f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog",
+            "--print-address",
             stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
         try:
-            until = asyncio.get_running_loop().time() + _START_S
-            while not path.exists():
-                if daemon.returncode is not None or asyncio.get_running_loop().time() > until:
-                    raise SocketUnavailable("dbus-daemon did not start")
-                await asyncio.sleep(0.01)
+            # Its socket is there before anybody may connect to it; the address is told after that.
+            told = b""
+            if daemon.stdout is not None:
+                with contextlib.suppress(TimeoutError):
+                    told = await asyncio.wait_for(daemon.stdout.readline(), _START_S)
+            if not told:
+                raise SocketUnavailable("dbus-daemon did not start")
             yield f"unix:path={path}"
         finally:
             with contextlib.suppress(ProcessLookupError):

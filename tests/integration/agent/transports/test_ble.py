@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from agent.errors import Lost, TransportLost, TransportUnavailable, Unavailable
-from agent.simulator.bluetooth import Peripheral
+from agent.simulator.bluetooth import Bluez, Peripheral, private_bus
 from agent.transports.ble_scan import heard
 from tests.support.bluetooth import GATT, MAC, Radio, eventually, radio, within
+from tests.support.programs import program
 
 pytestmark = pytest.mark.anyio
 
@@ -219,6 +223,32 @@ async def test_without_a_bus_it_is_said_what_to_install(
     refused = await refusal(air)
     assert refused.reason is Unavailable.NO_BLUETOOTH
     assert "install dbus bluez" in refused.message
+
+
+SLOW_BUS = """#!{python}
+import os, pathlib, socket, sys, time
+config = next(one for one in sys.argv if one.startswith("--config-file=")).partition("=")[2]
+socket.socket(socket.AF_UNIX).bind(str(pathlib.Path(config).with_name("bus")))
+time.sleep(0.3)
+os.execv("{real}", sys.argv)
+"""
+
+
+async def test_a_bus_is_given_out_no_sooner_than_it_takes_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "dbus-daemon"
+    slow.write_text(SLOW_BUS.format(python=sys.executable, real=program("dbus-daemon")))
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    async with private_bus() as address:
+        bluez = Bluez(address)
+        await bluez.start()
+        was_running = bluez.is_running
+        bluez.crash()
+
+    assert was_running
 
 
 async def test_the_scan_tells_who_is_there_and_connects_to_nobody(air: Radio) -> None:
