@@ -18,7 +18,6 @@ from control_plane.parts import Parts
 from control_plane.virtual_terminal import cloud_readers, reader_refunds
 from control_plane.virtual_terminal.cloud_readers import ReaderFleet
 from control_plane.virtual_terminal.errors import NotConnected
-from control_plane.virtual_terminal.office import Office
 from control_plane.virtual_terminal.processor import ProcessorError
 from control_plane.virtual_terminal.reader_desk import ReaderDesk
 
@@ -45,12 +44,10 @@ def follow_readers(run: JobRun) -> None:
 class ReaderWatch:
     """Threads of each worker process. Several are harmless: a sale or refund is leased before anybody takes a step."""
 
-    def __init__(
-        self, parts: Parts, desk: ReaderDesk, office: Office, *, pause_s: float = _PAUSE_S
-    ) -> None:
+    def __init__(self, parts: Parts, desk: ReaderDesk, *, pause_s: float = _PAUSE_S) -> None:
         self._parts = parts
         self._desk = desk
-        self._office = office
+        self._office = desk.office
         self._pause_s = pause_s
         self._stopping = threading.Event()
         self._busy: set[str] = set()

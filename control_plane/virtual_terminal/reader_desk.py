@@ -301,6 +301,11 @@ class ReaderDesk:
     def __init__(self, office: Office) -> None:
         self._office = office
 
+    @property
+    def office(self) -> Office:
+        """What it works with."""
+        return self._office
+
     # --- what people do
 
     def start(self, caller: Caller, wish: CloudReaderWish) -> PaymentView:

@@ -83,7 +83,7 @@ _OPEN: Final = [
     RefundState.CREATED, RefundState.AT_READER, RefundState.UNKNOWN, RefundState.PENDING,
 ]  # fmt: skip
 #: Canada's debit cards take money back only with the card at a reader.
-_NEEDS_CARD: Final = "interac_present"
+NEEDS_CARD: Final = "interac_present"
 _LOOK_UNKNOWN: Final = timedelta(seconds=10)
 _LOOK_PENDING: Final = timedelta(hours=6)
 
@@ -309,9 +309,9 @@ def _amount_of(db: Transaction, payment: Found, wish: RefundWish) -> int:
         raise NotRefundable(
             payment_id=payment.id, state="taken on one of your own readers; refund it there"
         )
-    if payment.method_kind == _NEEDS_CARD and wish.reader_id is None:
+    if payment.method_kind == NEEDS_CARD and wish.reader_id is None:
         raise RefundOnReader(payment_id=payment.id)
-    if payment.method_kind != _NEEDS_CARD and wish.reader_id is not None:
+    if payment.method_kind != NEEDS_CARD and wish.reader_id is not None:
         raise RefundWithoutReader(payment_id=payment.id)
     remaining = Money(_remaining(db, payment), payment.currency)
     if remaining.minor == 0:

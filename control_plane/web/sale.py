@@ -26,10 +26,13 @@ from control_plane.transactions import queries as ledger
 from control_plane.transactions.ledger import READER
 from control_plane.transactions.models import Kind, Status
 from control_plane.transactions.queries import Found
+from control_plane.virtual_terminal import cloud_readers
 from control_plane.virtual_terminal import queries as payments
+from control_plane.virtual_terminal.cloud_readers import CloudReaderView
 from control_plane.virtual_terminal.declines import explain, explain_refund
 from control_plane.virtual_terminal.lifecycle import PaymentState, RefundState
 from control_plane.virtual_terminal.models import PAYMENTS
+from control_plane.virtual_terminal.refunding import NEEDS_CARD
 from control_plane.virtual_terminal.views import (
     AttemptView,
     DisputeView,
@@ -58,7 +61,9 @@ from protocols.money import CURRENCIES, Money
 #: Columns that say nothing to anybody but us, and values that nobody else is to have.
 _HIDDEN: Final = frozenset({"message_hash", "merchant_id", "card_fingerprint", "version"})
 _AMOUNT: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)? [A-Z]{3}")
-_LOOKED_AT: Final = frozenset({RefundState.UNKNOWN, RefundState.PENDING, RefundState.CREATED})
+_LOOKED_AT: Final = frozenset(
+    {RefundState.UNKNOWN, RefundState.PENDING, RefundState.CREATED, RefundState.AT_READER}
+)
 
 _WITH_THE_CUSTOMER: Final = frozenset({Kind.SALE, Kind.REFUND, Kind.REVERSAL})
 #: What money goes back by.
@@ -232,9 +237,14 @@ def refund_form(db: Transaction, visit: Visit, sale: Sale) -> RefundForm | None:
         for amounts in (settings.refund_limits, own.refund)
         if (bound := limit_in(amounts, left.currency)) is not None
     ]
+    on_reader = payment.method_kind == NEEDS_CARD
+    readers = cloud_readers.readers_for_payment(db, visit.caller.scope) if on_reader else []
     return RefundForm(
         key=new_id("frm"),
         action=f"/transactions/{payment.id}/refunds",
+        on_reader=on_reader,
+        readers=[(one.id, _reader_label(visit, one)) for one in readers],
+        reader=_likely_reader(sale, readers),
         left=left,
         amount=f"{left.decimal():f}",
         currency=left.currency,
@@ -245,6 +255,21 @@ def refund_form(db: Transaction, visit: Visit, sale: Sale) -> RefundForm | None:
         lines=[line for line in sold_lines(sale) if line.left],
         approval_above=_left_unseen(sale, bounds),
     )
+
+
+def _reader_label(visit: Visit, reader: CloudReaderView) -> str:
+    state = N_("Busy") if reader.held_by else N_("Online") if reader.is_online else N_("Offline")
+    place = visit.places.get(reader.location_id, "")
+    return " · ".join(part for part in (reader.name, place, visit.say(state)) if part)
+
+
+def _likely_reader(sale: Sale, readers: Sequence[CloudReaderView]) -> str:
+    """The one that took the payment, if it is free; else the first free one of the same shop, or of any."""
+    took = {one.cloud_reader_id for one in sale.attempts}
+    place = sale.payment.location_id if sale.payment is not None else None
+    free = [one for one in readers if one.is_online and not one.held_by]
+    free.sort(key=lambda one: (one.id not in took, one.location_id != place))
+    return free[0].id if free else ""
 
 
 def _card_refund_form(visit: Visit, sale: Sale, taken: CardSaleView) -> RefundForm | None:
@@ -583,6 +608,7 @@ def _given_back(visit: Visit, one: RefundView) -> GivenBack:
         failure=failure,
         href=f"/transactions/{one.transaction_id}" if one.transaction_id else "",
         can_look=one.state in _LOOKED_AT,
+        can_stop=one.is_stoppable,
     )
 
 

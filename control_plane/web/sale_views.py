@@ -66,6 +66,8 @@ class GivenBack:
     failure: str
     href: str
     can_look: bool
+    can_stop: bool = False
+    """A reader asks for its card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,5 +111,9 @@ class RefundForm:
     quantities: dict[int, str] = field(default_factory=dict)
     approval_above: Money | None = None
     """Above it, the refund waits for somebody else."""
+    on_reader: bool = False
+    """The customer presents the card again, on one of ``readers``: (id, label)."""
+    readers: Sequence[tuple[str, str]] = ()
+    reader: str = ""
     problem: str = ""
     is_open: bool = False
