@@ -91,6 +91,8 @@ _LONGEST_RECEIPT: Final = 500
 _LONGEST_CARD_WAIT_S: Final = 255
 #: A block and what stands around it must fit into one message.
 _LARGEST_BLOCK: Final = 0xFFFF - 64
+#: A frame must be through before T2 is over, at 9600 baud too.
+_LARGEST_SERIAL_BLOCK: Final = 2048
 
 #: What a quirk of a profile may ask for, and what is done then.
 QUIRKS: Final[Mapping[str, str]] = {
@@ -526,7 +528,8 @@ class ZvtHost:
         config = self._config
         wanted = messages.block_wanted(message) or messages.BlockWanted(-1, 0, None)
         try:
-            block = handover.block(wanted, min(config.block_max, _LARGEST_BLOCK))
+            largest = _LARGEST_BLOCK if self._is_tcp else _LARGEST_SERIAL_BLOCK
+            block = handover.block(wanted, min(config.block_max, largest))
         except _BlockRefused as refused:
             events.append(QuirkSeen(str(refused)))
             self._answer(messages.negative(codes.NOT_POSSIBLE), now)

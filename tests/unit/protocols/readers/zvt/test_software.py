@@ -86,6 +86,17 @@ def test_a_file_is_read_piece_by_piece_and_never_beyond_its_end() -> None:
     assert reads == [(0, 1000), (1000, 1000), (2000, 500)]
 
 
+def test_a_slow_line_gets_blocks_that_it_can_carry_in_time() -> None:
+    reads: list[tuple[int, int]] = []
+    shop = Shop("serial")
+    shop.open()
+
+    finished = shop.do(InstallSoftware((software(0x10, ROOTFS, reads),)))
+
+    assert finished.outcome is Outcome.DONE
+    assert reads == [(0, 2048), (2048, 452)]
+
+
 @pytest.mark.parametrize("framing", FRAMINGS)
 def test_a_block_that_is_asked_for_again_is_given_again_and_counted_once(framing: str) -> None:
     shop = Shop(framing, config=SMALL_BLOCKS, faults=["update_repeats"])
