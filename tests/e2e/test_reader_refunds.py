@@ -24,8 +24,8 @@ from control_plane.virtual_terminal.views import PaymentView
 from control_plane.virtual_terminal.wishes import Order
 from protocols.money import Money
 from tests.e2e.test_refunds import given_back, opened, person
-from tests.support.counter_reader import ADDRESS
 from tests.support.browser import NewContext
+from tests.support.counter_reader import ADDRESS
 from tests.support.play_account import PlayAccount
 from tests.support.waiting import eventually
 from tests.web.live_site import LiveSite
