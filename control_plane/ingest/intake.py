@@ -323,17 +323,17 @@ class Intake:
                 self._sort_loose(batch, device, uplink)
                 continue
             found = read(stream, uplink.payload)
-            if type(found) is Read:
+            if isinstance(found, Read):
                 envelope = found.envelope
                 device.hear(envelope.boot, envelope.mono_ms, now_ms)
                 batch.masked += found.masked
                 key = device.key(envelope.stream, envelope.epoch)
                 message = _Message(envelope.seq, envelope.prev, found.digest, device, found, uplink)
-            elif found.head is None:  # type: ignore[union-attr]  # it is not Read
-                batch.hopeless.append((device, uplink, found))  # type: ignore[arg-type]
+            elif found.head is None:
+                batch.hopeless.append((device, uplink, found))
                 continue
             else:
-                head = found.head  # type: ignore[union-attr]
+                head = found.head
                 key = CursorKey(device.id, head.stream, head.epoch)
                 message = _Message(head.seq, head.prev, found.digest, device, found, uplink)
             batch.heard.add(device.id)
@@ -470,18 +470,18 @@ class Intake:
 
     def _take_message(self, work: _Work, batch: _Batch, key: CursorKey, message: _Message) -> None:
         found, device = message.found, message.device
-        if type(found) is Unreadable:
+        if isinstance(found, Unreadable):
             self._quarantine(
                 work, batch, device, message.uplink, key, message.seq, found, "malformed"
             )
             return
-        envelope = found.envelope  # type: ignore[union-attr]  # it is Read
+        envelope = found.envelope
         at = happened_at(
             envelope, batch.received, device.anchor_ms if device.boot == envelope.boot else None
         )
         data = envelope.data
         if type(data) is PaymentResult:
-            row_id = transaction_id_of(found.number)  # type: ignore[union-attr]
+            row_id = transaction_id_of(found.number)
             work.rows.append(
                 device_row(
                     row_id,
@@ -833,9 +833,9 @@ def _by_seq(message: _Message) -> int:
 
 
 def _sighting(key: CursorKey, message: _Message) -> Sighting:
-    found = message.found
-    is_row = type(found) is Read and type(found.envelope.data) is PaymentResult
-    row_id = transaction_id_of(found.number) if is_row else ""  # type: ignore[union-attr]
+    found, row_id = message.found, ""
+    if isinstance(found, Read) and isinstance(found.envelope.data, PaymentResult):
+        row_id = transaction_id_of(found.number)
     return Sighting(key, message.seq, message.digest, row_id)
 
 
