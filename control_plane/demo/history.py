@@ -33,7 +33,7 @@ from protocols.cloud.topics import Channel, Stream
 from protocols.ids import new_id, uuid7
 
 _DAYS: Final = 30
-_READERS: Final = ("Bar", "Hall")
+_READERS: Final = ("Salon", "Hall")
 #: Weight, brand, last four digits, way of entry, verification.
 _CARDS: Final = (
     (34, "Visa", "0119", "contactless", "none"),

@@ -64,4 +64,4 @@ def test_the_past_month_is_in_the_ledger_as_it_was_reported(
     assert last < clock.now()
     assert {"sale", "reversal"} <= kinds
     assert {"approved", "declined", "cancelled"} <= statuses
-    assert names == {"Bar", "Hall"}
+    assert names == {"Salon", "Hall"}
