@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices.models import CONFIGS, DEVICES
 from control_plane.devices.queries import Found
 from protocols.cloud.commands import DesiredConfig
+
+#: Configurations that are sent at a time.
+MOST: Final = 500
 
 
 class OutgoingConfig(NamedTuple):
@@ -20,7 +23,7 @@ class OutgoingConfig(NamedTuple):
     config: DesiredConfig
 
 
-def due(db: Transaction, cell: str, *, limit: int = 200) -> list[OutgoingConfig]:
+def due(db: Transaction, cell: str, *, limit: int = MOST) -> list[OutgoingConfig]:
     """Configurations that a device must be told of."""
     rows = db.execute(
         select(CONFIGS)
@@ -33,12 +36,12 @@ def due(db: Transaction, cell: str, *, limit: int = 200) -> list[OutgoingConfig]
 
 def note_sent(db: Transaction, sent: Sequence[OutgoingConfig]) -> None:
     """These were published; one that changed meanwhile is sent again."""
-    for one in sent:
-        db.execute(
-            update(CONFIGS)
-            .where(CONFIGS.c.device_id == one.device_id, CONFIGS.c.version == one.config.version)
-            .values(must_send=False)
-        )
+    db.execute(
+        update(CONFIGS)
+        .where(CONFIGS.c.device_id == bindparam("device"), CONFIGS.c.version == bindparam("sent"))
+        .values(must_send=False),
+        [{"device": one.device_id, "sent": one.config.version} for one in sent],
+    )
 
 
 def desired(row: Found) -> DesiredConfig:

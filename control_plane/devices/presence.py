@@ -6,16 +6,15 @@ something was heard within ``ONLINE_S``. Never what a broker retained.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from control_plane import live
 from control_plane.db.unit_of_work import Transaction, context_of
-from control_plane.db.upsert import changed
 from control_plane.db.upsert import insert as upsert
 from control_plane.devices import timeline
 from control_plane.devices.lifecycle import DeviceState
@@ -33,44 +32,58 @@ DOWNLINK_TOPIC: Final = "downlink"
 _ONLINE, _OFFLINE = "online", "offline"
 
 
-def apply_presence(db: Transaction, device_id: str, presence: Presence, at: datetime) -> None:
-    """Note what a device, or its last will, says. One of an older connection says nothing.
+def apply_presences(db: Transaction, said: Mapping[str, Sequence[Presence]], at: datetime) -> None:
+    """Note what devices, or their last wills, say. A word of an older connection than the newest says nothing.
 
     Of one connection the last will is always its end, whatever arrives after it.
     """
-    counters = (presence.boot, presence.conn)
-    if not all(0 <= counter < 2**63 for counter in counters):
+    newest = {
+        device_id: max(usable, key=_standing)
+        for device_id, words in said.items()
+        if (usable := [one for one in words if all(0 <= n < 2**63 for n in (one.boot, one.conn))])
+    }
+    rows = db.execute(
+        select(DEVICES.c.id, DEVICES.c.boot, DEVICES.c.conn, DEVICES.c.presence, DEVICES.c.state)
+        .where(DEVICES.c.id.in_(sorted(newest)))
+        .order_by(DEVICES.c.id)
+        .with_for_update()
+    ).all()
+    counting = [
+        row
+        for row in rows
+        if _standing(newest[row.id]) >= (row.boot, row.conn, row.presence == _OFFLINE)
+    ]
+    if not counting:
         return
-    is_newer = or_(
-        DEVICES.c.boot < presence.boot,
-        and_(DEVICES.c.boot == presence.boot, DEVICES.c.conn < presence.conn),
+    db.execute(
+        update(DEVICES).where(DEVICES.c.id == bindparam("device")).values(presence_at=at),
+        [
+            {
+                "device": row.id,
+                "presence": newest[row.id].state,
+                "boot": newest[row.id].boot,
+                "conn": newest[row.id].conn,
+            }
+            for row in counting
+        ],
     )
-    is_same = and_(DEVICES.c.boot == presence.boot, DEVICES.c.conn == presence.conn)
-    if presence.state == _ONLINE:
-        counts = or_(is_newer, and_(is_same, DEVICES.c.presence != _OFFLINE))
-        values: dict[str, Any] = {"last_seen_at": at}
-        if presence.agent_version:
-            values["agent_version"] = _clean(presence.agent_version)[:100]
-    else:
-        counts = or_(is_newer, is_same)
-        values = {}
-    row = db.execute(
-        update(DEVICES)
-        .where(DEVICES.c.id == device_id, counts)
-        .values(
-            presence=presence.state,
-            presence_at=at,
-            boot=presence.boot,
-            conn=presence.conn,
-            **values,
-        )
-        .returning(DEVICES.c.state)
-    ).one_or_none()
-    if row is None or presence.state != _ONLINE:
-        return
-    if row.state is DeviceState.ENROLLED:
-        _activate(db, device_id, at)
-    show_online(db, [device_id], at)
+    online = [row for row in counting if newest[row.id].state == _ONLINE]
+    versions = [
+        {"device": row.id, "agent_version": _clean(newest[row.id].agent_version)[:100]}
+        for row in online
+        if newest[row.id].agent_version
+    ]
+    if versions:
+        db.execute(update(DEVICES).where(DEVICES.c.id == bindparam("device")), versions)
+    if fresh := [row.id for row in online if row.state is DeviceState.ENROLLED]:
+        _activate(db, fresh, at)
+    if online:
+        show_online(db, [row.id for row in online], at)
+
+
+def _standing(presence: Presence) -> tuple[int, int, bool]:
+    """Greater counts for more."""
+    return presence.boot, presence.conn, presence.state == _OFFLINE
 
 
 def show_online(db: Transaction, device_ids: Collection[str], at: datetime) -> None:
@@ -90,8 +103,13 @@ def show_online(db: Transaction, device_ids: Collection[str], at: datetime) -> N
         .values(is_online=True, online_since=at)
         .returning(DEVICES.c.id, DEVICES.c.merchant_id)
     ).all()
-    for device in back:
-        timeline.record(db, device.merchant_id, device.id, "device.online", happened_at=at)
+    timeline.record_many(
+        db,
+        [
+            timeline.columns(device.merchant_id, device.id, "device.online", happened_at=at)
+            for device in back
+        ],
+    )
 
 
 def show_offline(db: Transaction) -> list[str]:
@@ -112,12 +130,17 @@ def show_offline(db: Transaction) -> list[str]:
         .values(is_online=False, online_since=now)
         .returning(DEVICES.c.id, DEVICES.c.merchant_id, DEVICES.c.presence, DEVICES.c.last_seen_at)
     ).all()
-    for device in gone:
-        timeline.record(
-            db, device.merchant_id, device.id, "device.offline",
-            severity=Severity.WARNING,
-            facts={"because": "last_will" if device.presence == _OFFLINE else "silence"},
-        )  # fmt: skip
+    timeline.record_many(
+        db,
+        [
+            timeline.columns(
+                device.merchant_id, device.id, "device.offline",
+                severity=Severity.WARNING, happened_at=now,
+                facts={"because": "last_will" if device.presence == _OFFLINE else "silence"},
+            )
+            for device in gone
+        ],
+    )  # fmt: skip
     return [device.id for device in gone]
 
 
@@ -142,115 +165,150 @@ def anyone_to_show_offline(db: Transaction, now: datetime) -> bool:
     )
 
 
-def apply_telemetry(db: Transaction, device_id: str, telemetry: Telemetry, at: datetime) -> None:
-    """Keep the newest measurements. Floats become text: our JSON has none."""
-    measured = {name: _exact(value) for name, value in msgspec.to_builtins(telemetry).items()}
+def apply_telemetry(db: Transaction, said: Mapping[str, Telemetry], at: datetime) -> None:
+    """Keep the newest measurements of devices. Floats become text: our JSON has none."""
     db.execute(
-        update(DEVICES)
-        .where(DEVICES.c.id == device_id)
-        .values(telemetry=_clean(measured), telemetry_at=at)
+        update(DEVICES).where(DEVICES.c.id == bindparam("device")).values(telemetry_at=at),
+        [
+            {"device": device_id, "telemetry": _clean(_exact(msgspec.to_builtins(one)))}
+            for device_id, one in sorted(said.items())
+        ],
     )
 
 
 def apply_state(db: Transaction, device_id: str, state: ReportedState, at: datetime) -> None:
-    """Take over what a device reports of itself and its readers. An older report than the newest counts for nothing."""
-    device = db.execute(
-        select(DEVICES.c.merchant_id, DEVICES.c.location_id, DEVICES.c.reported, DEVICES.c.boot)
-        .where(DEVICES.c.id == device_id)
-        .with_for_update()
-    ).one_or_none()
-    if device is None or _is_older(state, device.reported):
-        return
-    report = _clean(msgspec.to_builtins(state))
-    db.execute(
-        update(DEVICES)
-        .where(DEVICES.c.id == device_id)
-        .values(
-            reported=report,
-            reported_at=at,
-            agent_version=report["agent_version"][:100],
-            **{name: report[name][:255] for name in ("hostname", "platform") if report[name]},
+    """Take over what one device reports; see ``apply_states``."""
+    apply_states(db, {device_id: state}, at)
+
+
+def apply_states(db: Transaction, said: Mapping[str, ReportedState], at: datetime) -> None:
+    """Take over what devices report of themselves and their readers.
+
+    An older report than the newest counts for nothing.
+    """
+    rows = db.execute(
+        select(
+            DEVICES.c.id, DEVICES.c.merchant_id, DEVICES.c.location_id,
+            DEVICES.c.reported, DEVICES.c.boot,
         )
-    )
-    _apply_readers(db, device_id, device, state.readers, at)
-    _send_config_again(db, device_id, state)
-    timeline.tell(db, device.merchant_id, device_id=device_id)
-
-
-def _send_config_again(db: Transaction, device_id: str, state: ReportedState) -> None:
-    """A device that has another configuration in force, and did not reject ours, may not have heard of it."""
-    if state.config.status in ("rejected", "rolled_back", "applying"):
+        .where(DEVICES.c.id.in_(sorted(said)))
+        .order_by(DEVICES.c.id)
+        .with_for_update()
+    ).all()  # fmt: skip
+    devices = {row.id: row for row in rows if not _is_older(said[row.id], row.reported)}
+    if not devices:
         return
-    drifted = changed(
-        db,
-        update(CONFIGS)
-        .where(CONFIGS.c.device_id == device_id, CONFIGS.c.hash != state.config.hash)
-        .values(must_send=True),
+    for device_id in devices:
+        report = _clean(msgspec.to_builtins(said[device_id]))
+        named = {name: report[name][:255] for name in ("hostname", "platform") if report[name]}
+        db.execute(
+            update(DEVICES)
+            .where(DEVICES.c.id == device_id)
+            .values(
+                reported=report,
+                reported_at=at,
+                agent_version=report["agent_version"][:100],
+                **named,
+            )
+        )
+    fresh = {device_id: said[device_id] for device_id in devices}
+    _apply_readers(db, devices, fresh, at)
+    _send_configs_again(db, fresh)
+    for device in devices.values():
+        timeline.tell(db, device.merchant_id, device_id=device.id)
+
+
+def _send_configs_again(db: Transaction, said: Mapping[str, ReportedState]) -> None:
+    """A device that has another configuration in force, and did not reject ours, may not have heard of it."""
+    hashes = {
+        device_id: state.config.hash
+        for device_id, state in said.items()
+        if state.config.status not in ("rejected", "rolled_back", "applying")
+    }
+    rows = db.execute(
+        select(CONFIGS.c.device_id, CONFIGS.c.hash).where(CONFIGS.c.device_id.in_(sorted(hashes)))
     )
+    drifted = [row.device_id for row in rows if row.hash != hashes[row.device_id]]
     if drifted:
+        db.execute(update(CONFIGS).where(CONFIGS.c.device_id.in_(drifted)).values(must_send=True))
         live.publish(db, DOWNLINK_TOPIC, key=DOWNLINK_TOPIC)
 
 
 def _apply_readers(
     db: Transaction,
-    device_id: str,
-    device: Found,
-    reported: Collection[ReportedReader],
+    devices: Mapping[str, Found],
+    said: Mapping[str, ReportedState],
     at: datetime,
 ) -> None:
-    ids = [one.reader_id for one in reported]
-    known = {row.id: row for row in db.execute(select(READERS).where(READERS.c.id.in_(ids))).all()}
-    for one in reported:
-        before = known.get(one.reader_id)
-        if before is not None and before.device_id != device_id:
+    reported = [(device_id, one) for device_id, state in said.items() for one in state.readers]
+    ids = {one.reader_id for _, one in reported}
+    rows = db.execute(
+        select(READERS).where(
+            or_(READERS.c.id.in_(sorted(ids)), READERS.c.device_id.in_(sorted(said)))
+        )
+    ).all()
+    known = {row.id: row for row in rows}
+    owners = {row.id: row.device_id for row in rows}
+    told: list[dict[str, Any]] = []
+    written: dict[str, dict[str, Any]] = {}
+    for device_id, one in reported:
+        device = devices[device_id]
+        if owners.setdefault(one.reader_id, device_id) != device_id:
             timeline.record(
                 db, device.merchant_id, device_id, "reader.id_taken",
                 "A reader was reported under an id that belongs to another device.",
                 severity=Severity.ERROR, facts={"reader_id": one.reader_id},
             )  # fmt: skip
             continue
+        before = known.get(one.reader_id)
         values = _reader_values(one, at)
-        statement = upsert(db, READERS).values(
-            id=one.reader_id,
-            merchant_id=device.merchant_id,
-            location_id=device.location_id,
-            device_id=device_id,
-            first_seen_at=at,
+        written[one.reader_id] = {
+            "id": one.reader_id,
+            "merchant_id": device.merchant_id,
+            "location_id": device.location_id,
+            "device_id": device_id,
+            "first_seen_at": at,
             **values,
-        )
+        }
+        if before is None:
+            told.append(_about_reader(device, one, "reader.seen", at))
+        elif (before.state, before.gone_at) != (one.state, None):
+            told.append(_about_reader(device, one, f"reader.{one.state}", at))
+    if written:
+        statement = upsert(db, READERS)
+        fixed = {"id", "merchant_id", "location_id", "device_id", "first_seen_at"}
+        columns = next(iter(written.values())).keys() - fixed
         db.execute(
             statement.on_conflict_do_update(
-                index_elements=["id"], set_=values, where=READERS.c.device_id == device_id
+                index_elements=["id"],
+                set_={name: statement.excluded[name] for name in sorted(columns)},
+                where=READERS.c.device_id == statement.excluded.device_id,
+            ),
+            list(written.values()),
+        )
+    gone = [
+        row
+        for row in rows
+        if row.gone_at is None
+        and row.device_id in said
+        and row.id not in {one.reader_id for one in said[row.device_id].readers}
+    ]
+    if gone:
+        db.execute(
+            update(READERS).where(READERS.c.id.in_([row.id for row in gone])).values(gone_at=at)
+        )
+        told += [
+            timeline.columns(
+                row.merchant_id, row.device_id, "reader.gone", reader_id=row.id, happened_at=at
             )
-        )
-        if before is None:
-            _tell_reader(db, device, device_id, one, "reader.seen", at)
-        elif (before.state, before.gone_at) != (one.state, None):
-            _tell_reader(db, device, device_id, one, f"reader.{one.state}", at)
-    gone = db.execute(
-        update(READERS)
-        .where(
-            READERS.c.device_id == device_id, READERS.c.id.not_in(ids), READERS.c.gone_at.is_(None)
-        )
-        .values(gone_at=at)
-        .returning(READERS.c.id)
-    ).scalars()
-    for reader_id in list(gone):
-        timeline.record(
-            db, device.merchant_id, device_id, "reader.gone", reader_id=reader_id, happened_at=at
-        )
+            for row in gone
+        ]
+    timeline.record_many(db, told)
 
 
-def _tell_reader(
-    db: Transaction,
-    device: Found,
-    device_id: str,
-    reader: ReportedReader,
-    kind: str,
-    at: datetime,
-) -> None:
-    timeline.record(
-        db, device.merchant_id, device_id, kind, reader.reason,
+def _about_reader(device: Found, reader: ReportedReader, kind: str, at: datetime) -> dict[str, Any]:
+    return timeline.columns(
+        device.merchant_id, device.id, kind, redact_card_numbers(reader.reason),
         source=EventSource.DEVICE, reader_id=reader.reader_id, happened_at=at,
         severity=Severity.WARNING if reader.state in ("failing", "locked") else Severity.INFO,
     )  # fmt: skip
@@ -274,10 +332,10 @@ def _reader_values(reader: ReportedReader, at: datetime) -> dict[str, Any]:
     return cleaned | {"since": moment(reader.since_ts), "reported_at": at, "gone_at": None}
 
 
-def _activate(db: Transaction, device_id: str, at: datetime) -> None:
+def _activate(db: Transaction, device_ids: Collection[str], at: datetime) -> None:
     db.execute(
         update(DEVICES)
-        .where(DEVICES.c.id == device_id, DEVICES.c.state == DeviceState.ENROLLED)
+        .where(DEVICES.c.id.in_(device_ids), DEVICES.c.state == DeviceState.ENROLLED)
         .values(state=DeviceState.ACTIVE, state_since=at)
     )
 

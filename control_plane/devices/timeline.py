@@ -56,6 +56,32 @@ def record(
     tell(db, merchant_id, device_id=device_id, reader_id=reader_id)
 
 
+def columns(
+    merchant_id: str,
+    device_id: str,
+    kind: str,
+    text: str = "",
+    *,
+    happened_at: datetime,
+    severity: Severity = Severity.INFO,
+    source: EventSource = EventSource.SERVER,
+    reader_id: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One thing that happened, as ``record_many`` takes it."""
+    return {
+        "merchant_id": merchant_id,
+        "device_id": device_id,
+        "reader_id": reader_id,
+        "source": source,
+        "kind": kind,
+        "severity": severity,
+        "text": text[:2000],
+        "facts": dict(facts or {}),
+        "happened_at": happened_at,
+    }
+
+
 def record_many(db: Transaction, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write down many things at once, given as columns; texts must be free of card numbers already."""
     if not rows:

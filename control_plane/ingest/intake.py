@@ -766,13 +766,12 @@ class Intake:
 
     def _apply_loose(self, db: Connection, batch: _Batch) -> None:
         now = batch.received
-        for device_id, said in batch.presences.items():
-            for one in said:
-                presence.apply_presence(db, device_id, one, now)
-        for device_id, state in batch.states.items():
-            presence.apply_state(db, device_id, state, now)
-        for device_id, telemetry in batch.telemetry.items():
-            presence.apply_telemetry(db, device_id, telemetry, now)
+        if batch.presences:
+            presence.apply_presences(db, batch.presences, now)
+        if batch.states:
+            presence.apply_states(db, batch.states, now)
+        if batch.telemetry:
+            presence.apply_telemetry(db, batch.telemetry, now)
         if batch.logs:
             keep_lines(db, batch.logs, now)
         clock = time.monotonic()

@@ -204,3 +204,6 @@ class Gateway:
             )
         with self._database.connection() as db:
             configs.note_sent(db, due)
+        if len(due) == configs.MOST:
+            # There may be more; commands are looked for in between.
+            self._wake.set()
