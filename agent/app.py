@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agent import health, support
+from agent import health, profiles, support
 from agent import identity as identities
 from agent.cloud import Cloud, Self, Way, new_nonce
 from agent.commands import AgentActions, Commands
@@ -76,6 +76,7 @@ class Agent:
         self._clock = clock
         self._started_at = clock.elapsed()
         self._identity = identities.load(config.state_path)
+        self._profile_faults = profiles.choose(config)
         self._time = DeviceTime(clock)
         self._journal = Journal(
             config.state_path,
@@ -224,6 +225,16 @@ class Agent:
         if (event := _about_opening(self._journal.opening)) is not None:
             log.error("journal_begun_anew", kind=event.kind, text=event.text)
             await self._spool.record(event)
+        for fault in self._profile_faults:
+            log.error("profiles_refused", reason=fault.message)
+            await self._spool.record(
+                DeviceEvent(
+                    kind="profiles.refused",
+                    severity="error",
+                    text=f"The additional reader profiles are not used: {fault.message}",
+                    facts={name: str(value) for name, value in fault.facts.items()},
+                )
+            )
         await self.taps.recover()
         await self.updates.recover()
         await self.commands.recover()

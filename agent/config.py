@@ -28,6 +28,7 @@ DEFAULT_STATE_DIR: Final = Path("/var/lib/omnitill-agent")
 FILE_VARIABLE: Final = "OMNITILL_AGENT_CONFIG"
 _VARIABLES: Final = {
     "OMNITILL_AGENT_STATE_DIR": "state_dir",
+    "OMNITILL_AGENT_PROFILES_DIR": "profiles_dir",
     "OMNITILL_AGENT_CLOUD": "cloud",
     "OMNITILL_AGENT_LOG_FORMAT": "log_format",
     "OMNITILL_AGENT_LOG_LEVEL": "log_level",
@@ -84,6 +85,8 @@ class AgentConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """All settings with their defaults."""
 
     state_dir: str = str(DEFAULT_STATE_DIR)
+    profiles_dir: str = ""
+    """Folder of signed reader profiles above the built-in ones; empty: `profiles` in the state folder."""
     readers: list[ReaderConfig] = []
     discovery: DiscoveryConfig = DiscoveryConfig()
     cloud: Literal["auto", "mqtt", "https"] = "auto"
@@ -97,6 +100,10 @@ class AgentConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     @property
     def state_path(self) -> Path:
         return Path(self.state_dir)
+
+    @property
+    def profiles_path(self) -> Path:
+        return Path(self.profiles_dir) if self.profiles_dir else self.state_path / "profiles"
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] = os.environ) -> AgentConfig:

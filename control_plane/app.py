@@ -28,6 +28,7 @@ from control_plane.http.openapi import describe
 from control_plane.http.rate_limit import RateLimit
 from control_plane.live import LiveHub, PostgresLiveHub
 from control_plane.parts import Parts, ProcessRole, Service
+from firmware_profiles import use_overlay
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ _WEB_PLUG = "control_plane.web.plug"
 def build(settings: Settings, *, clock: Clock | None = None) -> Parts:
     """Every part, connected but not started. Nothing is opened but what is needed to open it later."""
     clock = clock or SystemClock()
+    _choose_profiles(settings)
     keyring = load_keyring(
         settings.secret_key.get_secret_value(),
         [key.get_secret_value() for key in settings.retired_secret_keys],
@@ -64,6 +66,14 @@ def build(settings: Settings, *, clock: Clock | None = None) -> Parts:
     for module in modules_in(control_plane.wiring):
         module.wire(parts)
     return parts
+
+
+def _choose_profiles(settings: Settings) -> None:
+    """The signed ones of this installation above the built-in ones, or, when something is wrong, these alone."""
+    authority = settings.data_dir / "ca" / "ca.crt"
+    certificate = authority.read_bytes() if authority.exists() else b""
+    for fault in use_overlay(settings.profiles_folder, certificate):
+        log.error("profiles_refused", reason=fault.message, **fault.facts)
 
 
 def create_app(parts: Parts) -> FastAPI:

@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path("omnitill-data")
     #: ``sqlite:///…`` or ``postgresql://…``; a file in ``data_dir`` when empty.
     database_url: str = ""
+    #: Signed reader profiles above the built-in ones; ``profiles`` in ``data_dir`` when empty.
+    profiles_dir: Path | None = None
     #: Connections kept to PostgreSQL, and threads that answer requests.
     database_pool: int = 40
     host: str = "127.0.0.1"
@@ -180,6 +182,11 @@ class Settings(BaseSettings):
     def firmware_folder(self) -> Path:
         """Where the files of reader software lie; replicas share it."""
         return self.data_dir / "firmware"
+
+    @property
+    def profiles_folder(self) -> Path:
+        """Where signed reader profiles above the built-in ones lie."""
+        return self.profiles_dir or self.data_dir / "profiles"
 
     @property
     def broker_folder(self) -> Path:

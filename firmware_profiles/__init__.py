@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from firmware_profiles.errors import ProfileError, ProfileUnknown
-from firmware_profiles.loading import BUILT_IN, Catalogue, load_all, load_profile
+from firmware_profiles.loading import BUILT_IN, Catalogue, load_all, load_profile, use_overlay
 from firmware_profiles.profile import ReaderProfile
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "ReaderProfile",
     "load_all",
     "load_profile",
+    "use_overlay",
 ]

@@ -136,14 +136,41 @@ class Catalogue:
         return chain
 
 
+class _Chosen:
+    """The catalogue of this process: the built-in one until `use_overlay` found another to be sound."""
+
+    catalogue: Catalogue | None = None
+
+
+def use_overlay(folder: Path, certificate_pem: bytes) -> list[ProfileError]:
+    """From now on, `load_profile` and `load_all` of this process know what is in a signed folder too.
+
+    All of it or nothing: when the signature is not of the holder of one of these certificates, or a file in it is no
+    profile, the built-in ones are used alone, and what is wrong is returned (file and key are named). A folder that
+    is not there, or is empty, is no overlay.
+    """
+    _Chosen.catalogue = None
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return []
+    both = Catalogue(overlay=folder, certificate_pem=certificate_pem)
+    faults = both.load_all()[1]
+    if not faults:
+        _Chosen.catalogue = both
+    return faults
+
+
 def load_profile(profile_id: str, folder: Path = BUILT_IN) -> ReaderProfile:
     """One profile by its name. Raises ProfileUnknown or ProfileUnreadable."""
-    return Catalogue(folder).load(profile_id)
+    return _of(folder).load(profile_id)
 
 
 def load_all(folder: Path = BUILT_IN) -> tuple[dict[str, ReaderProfile], list[ProfileError]]:
     """Every profile that can be read, by name, and what is wrong with the others."""
-    return Catalogue(folder).load_all()
+    return _of(folder).load_all()
+
+
+def _of(folder: Path) -> Catalogue:
+    return (folder == BUILT_IN and _Chosen.catalogue) or Catalogue(folder)
 
 
 def _where_it_stands(

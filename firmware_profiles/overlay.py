@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Final
 
@@ -38,14 +39,14 @@ def signed_text(folder: Path, files: Mapping[Path, bytes]) -> bytes:
 
 
 def read_signed(folder: Path, certificate_pem: bytes) -> Files:
-    """The files of a folder that the holder of this certificate signed. Raises OverlayUntrusted.
+    """The files of a folder that the holder of one of these certificates signed. Raises OverlayUntrusted.
 
     They are read once: what was checked is what is used.
     """
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (12 MiB, and few have an overlay)
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415
+    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
 
     files = read_folder(folder)
     try:
@@ -55,17 +56,17 @@ def read_signed(folder: Path, certificate_pem: bytes) -> Files:
     except (OSError, binascii.Error) as error:
         raise OverlayUntrusted(str(folder), f"{SIGNATURE} cannot be read") from error
     try:
-        key = load_pem_x509_certificate(certificate_pem).public_key()
+        authorities = load_pem_x509_certificates(certificate_pem)
+        keys = [one.public_key() for one in authorities]
     except ValueError:
         raise OverlayUntrusted(
             str(folder), "the certificate to check it with is no certificate"
         ) from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise OverlayUntrusted(str(folder), "the certificate to check it with has another key")
-    try:
-        key.verify(signature, signed_text(folder, files), ec.ECDSA(SHA256()))
-    except InvalidSignature:
-        raise OverlayUntrusted(
-            str(folder), "its files are not those that the control plane signed"
-        ) from None
-    return files
+    text = signed_text(folder, files)
+    for key in keys:
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            continue
+        with contextlib.suppress(InvalidSignature):
+            key.verify(signature, text, ec.ECDSA(SHA256()))
+            return files
+    raise OverlayUntrusted(str(folder), "its files are not those that the control plane signed")

@@ -71,10 +71,12 @@ async def _look(arguments: argparse.Namespace, config: AgentConfig) -> int:
     from agent.discovery import usb_watch
     from agent.discovery.finder import bridges
     from agent.discovery.sighting import loader_of, may_be_reader, ranked
+    from agent.profiles import choose
     from firmware_profiles import load_all
 
+    refused = choose(config)
     profiles, faults = load_all()
-    for fault in faults:
+    for fault in [*refused, *faults]:
         complain(str(fault))
     seen = usb_watch.present(bridges(profiles.values()))
     if arguments.ble:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from firmware_profiles import Catalogue, ProfileUnknown, load_all, load_profile
-from firmware_profiles.errors import ProfileUnreadable
+from firmware_profiles import Catalogue, ProfileUnknown, load_all, load_profile, use_overlay
+from firmware_profiles.errors import ProfileError, ProfileUnreadable
 from firmware_profiles.overlay import SIGNATURE, read_folder, signed_text
+
+Chosen = Callable[[Path, bytes], list[ProfileError]]
 
 GOOD = """
 schema = 1
@@ -354,3 +356,46 @@ def test_an_overlay_of_somebody_else_is_not_used(
 
 def test_only_who_asks_for_it_gets_an_unsigned_overlay(below: Path, above: Path) -> None:
     assert Catalogue(below, overlay=above).names == ["added", "good"]
+
+
+@pytest.fixture
+def chosen(tmp_path: Path) -> Iterator[Chosen]:
+    """`use_overlay`, undone after the test."""
+    yield use_overlay
+    use_overlay(tmp_path / "nothing", b"")
+
+
+def test_what_a_signed_folder_adds_is_known_to_the_whole_process(
+    chosen: Chosen, above: Path, authority: tuple[ec.EllipticCurvePrivateKey, bytes], tmp_path: Path
+) -> None:
+    write(above, "added")
+    sign(above, authority[0])
+
+    assert chosen(above, authority[1]) == []
+    assert load_profile("added").id == "added"
+    assert {"added", "feig-cvend-plug"} <= set(load_all()[0])
+    assert chosen(tmp_path / "nothing", authority[1]) == []
+    assert "added" not in load_all()[0]
+
+
+def test_a_folder_with_one_bad_file_is_refused_as_a_whole_by_file_and_key(
+    chosen: Chosen, above: Path, authority: tuple[ec.EllipticCurvePrivateKey, bytes]
+) -> None:
+    write(above, "bad", "[health]\nheartbeat = 1\n")
+    sign(above, authority[0])
+
+    (fault,) = chosen(above, authority[1])
+
+    assert fault.facts == {"file": "bad.toml", "key": "health.heartbeat"}
+    assert set(load_all()[0]) == set(Catalogue().names)
+
+
+def test_a_folder_that_somebody_touched_changes_nothing(
+    chosen: Chosen, above: Path, authority: tuple[ec.EllipticCurvePrivateKey, bytes]
+) -> None:
+    sign(above, authority[0])
+    assert chosen(above, authority[1] * 2) == []
+    write(above, "planted")
+
+    assert [fault.code for fault in chosen(above, authority[1])] == ["overlay_untrusted"]
+    assert set(load_all()[0]) == set(Catalogue().names)
