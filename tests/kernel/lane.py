@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-GUESTS = ("usb",)
+GUESTS = ("usb", "ble")
 LONGEST_S = 240.0
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]

@@ -7,44 +7,26 @@ a shop has: usbcore, usbhid, usbfs, udev, libusb, pyusb, pyudev, and the agent's
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import sys
-import time
 from pathlib import Path
 
 import structlog
 
 from agent.discovery.sighting import Gone, Sighting
 from agent.discovery.usb_watch import watch
-from agent.payment import Baseline, PaymentDesk, PaymentRequest, PaymentStep
+from agent.payment import PaymentDesk
 from agent.readers.connecting import reader_for
 from agent.readers.reader import ReaderState
 from agent.simulator.reader import SimulatedReader
 from agent.simulator.usb_bus import UsbDevice
 from firmware_profiles import load_profile
-from protocols.money import Money
-from protocols.readers.protocol import IssuerAnswer, TapData
 from protocols.readers.registry import terminal_machine
+from tests.kernel.proof import PATIENCE_S, check, say, sell, until
 from tests.kernel.vhci import VhciSocket
 from tests.support.waiting import eventually_async
 
 PROFILE = "magtek-dynaflex-ii-go"
 DYNAFLEX = UsbDevice(0x0801, 0x2020, "MagTek", "DynaFlex II", "B5A0001")
-APPROVED = IssuerAnswer(approved=True, response_code="00", authorization_code="831000")
-#: An emulated processor is some twenty times slower than a real one.
-PATIENCE_S = 30.0
-
-
-def say(**facts: object) -> None:
-    sys.stdout.write(json.dumps({"at_s": round(time.monotonic(), 1), **facts}) + "\n")
-    sys.stdout.flush()
-
-
-def check(seen: object, wanted: object, what: str) -> None:
-    if seen != wanted:
-        raise AssertionError(f"{what}: {seen!r} instead of {wanted!r}")
-    say(proved=what, seen=repr(seen))
 
 
 async def main() -> None:
@@ -90,11 +72,6 @@ async def main() -> None:
             task.cancel()
 
 
-async def until(state: object, name: str) -> None:
-    await asyncio.wait_for(state, PATIENCE_S)  # type: ignore[arg-type]
-    say(reader=name)
-
-
 async def driver() -> str:
     """Who has the reader's interface."""
     return await eventually_async(lambda: asyncio.to_thread(_holder), PATIENCE_S)
@@ -103,28 +80,6 @@ async def driver() -> str:
 def _holder() -> str:
     found = list(Path("/sys/bus/usb/devices").glob("*-1:1.0/driver"))
     return found[0].resolve().name if found else ""
-
-
-async def sell(desk: PaymentDesk) -> tuple[str, int]:
-    """The outcome of a sale, and how often the issuer was asked."""
-    asked = 0
-
-    async def begin(_: Baseline) -> None:
-        say(step="begun")
-
-    async def issuer(_: TapData, __: float) -> IssuerAnswer:
-        nonlocal asked
-        asked += 1
-        say(step="issuer")
-        return APPROVED
-
-    def on_step(step: PaymentStep) -> None:
-        say(step=step.step)
-
-    ended = await desk.take(
-        PaymentRequest(Money(1250, "USD")), on_begin=begin, on_step=on_step, authorize=issuer
-    )
-    return str(getattr(ended, "outcome", ended)), asked
 
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
