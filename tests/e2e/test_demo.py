@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from control_plane.demo.stage import Options, Stage, opened
+from tests.support.waiting import eventually
 
 #: A sale on a real line takes a few seconds; a busy machine takes longer.
 PATIENCE_MS = 20_000
@@ -115,3 +116,67 @@ def test_a_box_is_tested_from_afar_and_its_log_is_followed(
 
     expect(page.locator("#log li").last).to_contain_text("command_done", timeout=PATIENCE_MS)
     expect(page.locator("#log")).to_contain_text("kind=agent.report", timeout=PATIENCE_MS)
+
+
+@pytest.mark.timeout(180)
+def test_settings_of_a_reader_reach_its_box_and_count_there(
+    stage: Stage, context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.goto(f"{stage.url}/readers")
+    page.get_by_role("button", name="IT").click()
+    page.locator("#fleet").get_by_role("link", name="Counter", exact=True).click()
+    address = f"{page.url.split('?')[0]}/settings"
+    page.goto(address)
+    labels = page.locator("form.sheet label").all_inner_texts()
+    password = page.get_by_label("Password of the terminal")
+    most = page.get_by_label("Largest payment, in cents")
+
+    most.fill("0")
+    password.fill("271828")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#max_amount_minor-why")).to_contain_text("takes a whole number from 1 to")
+    expect(most).to_have_attribute("aria-invalid", "true")
+    expect(password).to_have_value("")
+    refused = page.content()
+    page.goto(address)
+    expect(most).to_have_value("")
+    assert password.get_attribute("placeholder") is None
+
+    most.fill("5000")
+    password.fill("000000")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".note[role=status]")).to_contain_text("Saved.")
+    expect(password).to_have_value("")
+    expect(password).to_have_attribute("placeholder", "Is set; leave empty to keep it")
+    expect(most).to_have_value("5000")
+    saved = page.content()
+    in_force(page)
+
+    till = context.browser.new_context(locale="en-GB").new_page() if context.browser else page
+    till.goto(f"{stage.url}/pos?new=1")
+    till.get_by_role("button", name="Cashier").click()
+    sell(till, "5001", "Counter")
+    expect(till.locator(".outcome h1")).to_have_text("Not taken", timeout=PATIENCE_MS)
+    till.context.close()
+
+    most.fill("")
+    page.get_by_label("Forget it, and use the one on the box").check()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".note[role=status]")).to_contain_text("Saved.")
+    in_force(page)
+    assert labels[:2] == ["Password of the terminal", "Largest payment, in cents"]
+    assert len(labels) == 3
+    assert "271828" not in refused
+    assert 'value="000000"' not in saved
+    assert password.get_attribute("placeholder") is None
+
+
+def in_force(page: Page) -> None:
+    """The box has told that it works with what is set."""
+
+    def told() -> bool:
+        page.reload()
+        return page.locator(".axes").get_by_text("In sync").count() > 0
+
+    eventually(told, 30, poll_s=0.5)
