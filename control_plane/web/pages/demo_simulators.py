@@ -46,6 +46,15 @@ _LABELS: Final[Mapping[str, str]] = {
     "reboot": N_("Cut its power"),
     "unplug": N_("Pull the cable"),
     "plug": N_("Put the cable back"),
+    "lock": N_("Lock it"),
+    "unlock": N_("Unlock it"),
+    "status": N_("Show its state"),
+    "battery_full": N_("Full battery"),
+    "encrypt": N_("Turn encryption on"),
+    "clear_mode": N_("Turn encryption off"),
+    "sealed_mode": N_("Turn encryption on"),
+    "boot_notification": N_("Say that it started"),
+    "boot_loader": N_("Stay in the boot loader"),
 }
 
 
