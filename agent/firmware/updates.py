@@ -128,13 +128,34 @@ class Updates:
 
         def change(tx: Transaction) -> list[Job]:
             jobs.prepare(tx)
+            known = jobs.everything(tx.db)
             jobs.forget_old(tx)
-            return jobs.unfinished(tx.db)
+            return known
 
-        for job in await self._journal.write(change):
+        known = await self._journal.write(change)
+        self._tidy(known)
+        for job in known:
+            if job.state.is_final:
+                continue
             self._open[job.id] = job
             if job.state.after_restart.occupies_reader:
                 self._taps.hold(job.reader_id, _HELD)
+
+    def _tidy(self, known: list[Job]) -> None:
+        """Remove files of jobs that ended just before the agent did."""
+        wanted, ended = (
+            {
+                file.sha256
+                for job in known
+                if job.state.is_final is is_final and job.request.release
+                for file in job.request.release.files
+            }
+            for is_final in (False, True)
+        )
+        for path in self._folder.glob("*"):
+            if path.name.removesuffix(".part") in ended - wanted:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     async def run(self) -> None:
         """Work until cancelled."""
