@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from agent.spool import Position, Spool
     from agent.tap import ReaderSlot, Taps
     from agent.timekeeping import DeviceTime
-    from protocols.cloud.events import StreamData
+    from protocols.cloud.events import ReaderTotals, StreamData
     from protocols.readers.protocol import ReaderCommand
 
 log = structlog.get_logger()
@@ -310,7 +310,14 @@ class Commands:
         try:
             async with asyncio.timeout(deadline - self._clock.elapsed()):
                 await slot.turn.acquire()
+            closed: tuple[ReaderTotals, ...] = ()
             try:
+                if isinstance(body, RebootReader) and _closes_first(slot):
+                    day = await slot.desk.reader.execute(EndOfDay())
+                    if day.outcome is not Outcome.DONE:
+                        return _Done(_day_open(command_id, slot, day))
+                    if day.totals is not None:
+                        closed = reports_of(slot.reader_id, day.totals, closed=True)
                 finished = await slot.desk.reader.execute(_reader_command(body))
             finally:
                 slot.turn.release()
@@ -320,7 +327,8 @@ class Commands:
             return _Done(_EXPIRED.result(command_id))
         finally:
             slot.occupied_by = ""
-        return _reported(command_id, body, slot, finished)
+        done = _reported(command_id, body, slot, finished)
+        return _Done(done.result, (*closed, *done.also))
 
     async def _before_restart(self, command_id: str, deadline: float) -> _Done:
         """Wait until no payment runs and no reader takes software; payments that come meanwhile are refused."""
@@ -365,6 +373,18 @@ def _reader_command(body: ReaderBody) -> ReaderCommand:
             return EndOfDay()
         case ShowReaderText():
             return ShowText(tuple(body.lines), body.seconds)
+
+
+def _closes_first(slot: ReaderSlot) -> bool:
+    """What a reader has not handed in could be lost when it restarts; its profile says whether."""
+    profile = slot.profile
+    firmware = profile.firmware if profile else None
+    return firmware is not None and firmware.preconditions.end_of_day
+
+
+def _day_open(command_id: str, slot: ReaderSlot, day: Finished) -> CommandResult:
+    text = f"{slot.name} did not close its day, so it was not restarted: {day.text or day.outcome}"
+    return _failed(command_id, "day_not_closed", text)
 
 
 def _reported(command_id: str, body: ReaderBody, slot: ReaderSlot, finished: Finished) -> _Done:

@@ -15,6 +15,7 @@ import pytest
 from agent import inbox
 from agent.errors import AgentError
 from agent.log_book import BOOK
+from firmware_profiles import load_profile
 from protocols.cloud.commands import (
     CloseReaderDay,
     Command,
@@ -252,6 +253,41 @@ async def test_a_reader_restarts_and_comes_back(till: Till) -> None:
 
     assert result.status == "succeeded"
     assert till.terminals[0].machine.store.restarts == before + 1
+
+
+def wants_its_day_closed(till: Till) -> None:
+    """Make the reader a model of the same protocol that is to close before it restarts."""
+    slot = till.taps.slot(till.reader_id)
+    assert slot is not None
+    slot.profile = load_profile("feig-cvend-plug")
+
+
+async def test_a_reader_closes_its_day_before_it_restarts(till: Till) -> None:
+    wants_its_day_closed(till)
+    before = till.terminals[0].machine.store.restarts
+    till.receive(till.payment("ts_0001", 1234), "cmd_0001")
+    await till.payment_of("ts_0001")
+
+    till.receive(RebootReader(reader_id=till.reader_id), "cmd_0002")
+    result = await till.result_of("cmd_0002")
+
+    (totals,) = await till.totals()
+    assert (result.status, totals.closed) == ("succeeded", True)
+    assert sum(amount for _, _, amount in totals.per_scheme) == 1234
+    assert till.terminals[0].machine.store.restarts == before + 1
+
+
+async def test_a_reader_whose_day_stays_open_is_not_restarted(till: Till) -> None:
+    wants_its_day_closed(till)
+    before = till.terminals[0].machine.store.restarts
+    till.terminals[0].machine.store.lock = 0xC4
+    till.receive(RebootReader(reader_id=till.reader_id))
+
+    result = await till.result_of()
+
+    assert (result.status, result.code) == ("failed", "day_not_closed")
+    assert till.terminals[0].machine.store.restarts == before
+    assert await till.totals() == []
 
 
 @pytest.mark.parametrize("kind", [RebootReader, DiagnoseReader, CloseReaderDay])
