@@ -39,7 +39,7 @@ from control_plane.payments.models import HOLDS_READER, SESSIONS
 from control_plane.payments.queries import ReaderForPayment
 from control_plane.payments.views import SessionView
 from control_plane.till.limits import excess_on_reader
-from control_plane.till.queries import bounds_of
+from control_plane.till.queries import bounds_of, hold_limits
 from control_plane.transactions.queries import charged_by
 from protocols.cloud.commands import CancelPayment, CommandBody, ReversePayment, StartPayment
 from protocols.ids import new_id
@@ -351,6 +351,7 @@ def _check_limits(db: Transaction, caller: Caller, amount: Money, reader: Reader
     bounds = bounds_of(db, caller.merchant_id, caller.id)
     today = None
     if bounds.limits.counts_the_day:
+        hold_limits(db, caller.merchant_id, caller.id)
         location = location_of(db, caller.scope, reader.location_id)
         zone = ZoneInfo(location.time_zone) if location is not None else UTC
         now = context_of(db).clock.now().astimezone(zone)

@@ -52,6 +52,7 @@ _LIMITS: Final = select(LIMITS).where(
     LIMITS.c.merchant_id == bindparam("whose"), LIMITS.c.user_id == bindparam("who")
 )
 
+_HELD_LIMITS: Final = _LIMITS.with_for_update()
 _BOUNDS: Final = (
     select(SETTINGS.c.charge_limits, SETTINGS.c.refund_limits, LIMITS)
     .select_from(MERCHANTS)
@@ -176,6 +177,11 @@ def limits_of(db: Transaction, merchant_id: str, user_id: str) -> MemberLimits:
     """What a member may do; no limit for an API key, and for who has none set."""
     row = db.execute(_LIMITS, {"whose": merchant_id, "who": user_id}).one_or_none()
     return NO_LIMITS if row is None else _limits(row)
+
+
+def hold_limits(db: Transaction, merchant_id: str, user_id: str) -> None:
+    """Let nobody else count this member's day until the transaction ends: else two payments at once may pass it."""
+    db.execute(_HELD_LIMITS, {"whose": merchant_id, "who": user_id})
 
 
 def all_limits(db: Transaction, scope: Scope) -> dict[str, MemberLimits]:

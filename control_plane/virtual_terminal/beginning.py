@@ -27,7 +27,7 @@ from control_plane.errors import NotFound
 from control_plane.payments.errors import AmountRefused
 from control_plane.payments.queries import taken_by
 from control_plane.till.fields import check_fields, reference_of, searchable
-from control_plane.till.queries import limits_of
+from control_plane.till.queries import hold_limits, limits_of
 from control_plane.till.values import TillSettings
 from control_plane.transactions import found_by
 from control_plane.virtual_terminal import guard, queries, settle, timeline
@@ -368,6 +368,7 @@ def _check_limits(
     limits = limits_of(db, caller.merchant_id, caller.id)
     today = None
     if limits.counts_the_day:
+        hold_limits(db, caller.merchant_id, caller.id)
         since = _midnight(db, caller, location_id)
         charged = db.execute(
             _TODAY,

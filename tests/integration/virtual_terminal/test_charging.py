@@ -16,7 +16,9 @@ from control_plane.audit.service import EVENTS
 from control_plane.errors import Forbidden, NotFound
 from control_plane.payments.errors import AmountRefused
 from control_plane.sandbox.faults import FaultKind
-from control_plane.till.errors import CurrencyNotOffered
+from control_plane.till import service as till
+from control_plane.till.errors import CurrencyNotOffered, LimitReached
+from control_plane.till.limits import MemberLimits
 from control_plane.virtual_terminal.errors import (
     AttemptRunning,
     FormReused,
@@ -28,6 +30,7 @@ from control_plane.virtual_terminal.errors import (
 from control_plane.virtual_terminal.ladder import Offer
 from control_plane.virtual_terminal.lifecycle import AttemptState, PaymentState
 from control_plane.virtual_terminal.models import ACCOUNTS
+from control_plane.virtual_terminal.views import PaymentView
 from control_plane.virtual_terminal.wishes import Again, ChargeWish, Order
 from protocols.money import Money
 from tests.integration.virtual_terminal.conftest import PRICE, Counter
@@ -231,6 +234,21 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+def test_two_payments_at_once_do_not_pass_the_limit_of_the_day(counter: Counter) -> None:
+    with counter.parts.database.transaction() as db:
+        day = MemberLimits(day={"USD": 20_00})
+        till.set_limits(db, counter.owner, counter.cashier.id, day)
+    wishes = [counter.keyed(amount=Money(9_00 + cents, "USD")) for cents in range(4)]
+
+    outcomes = at_once(
+        *(lambda wish=wish: counter.desk.charge(counter.cashier, wish) for wish in wishes)
+    )
+
+    assert sum(isinstance(one, PaymentView) for one in outcomes) == 2
+    assert sum(isinstance(one, LimitReached) for one in outcomes) == 2
+    assert len(counter.sandbox.taken()) == 2
 
 
 def test_two_browsers_that_charge_one_payment_at_once_charge_once(counter: Counter) -> None:
