@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from agent.payment import Baseline, PaymentDesk, PaymentRequest, PaymentStep
 from protocols.money import Money
@@ -33,8 +33,11 @@ async def until(state: Awaitable[object], name: str) -> None:
     say(reader=name)
 
 
-async def sell(desk: PaymentDesk) -> tuple[str, int]:
-    """The outcome of a sale, and how often the issuer was asked."""
+async def sell(
+    desk: PaymentDesk, at: str = "", strike: Callable[[], object] = lambda: None
+) -> tuple[str, int]:
+    """The outcome of a sale, and how often the issuer was asked. `strike` is called with its first step `at`."""
+    waiting = [strike]
     asked = 0
 
     async def begin(_: Baseline) -> None:
@@ -48,6 +51,8 @@ async def sell(desk: PaymentDesk) -> tuple[str, int]:
 
     def on_step(step: PaymentStep) -> None:
         say(step=step.step)
+        if step.step == at and waiting:
+            waiting.pop()()
 
     ended = await desk.take(
         PaymentRequest(Money(1250, "USD")), on_begin=begin, on_step=on_step, authorize=issuer

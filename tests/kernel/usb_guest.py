@@ -25,13 +25,24 @@ from tests.kernel.proof import PATIENCE_S, check, say, sell, until
 from tests.kernel.vhci import VhciSocket
 from tests.support.waiting import eventually_async
 
-PROFILE = "magtek-dynaflex-ii-go"
-DYNAFLEX = UsbDevice(0x0801, 0x2020, "MagTek", "DynaFlex II", "B5A0001")
+READERS = (
+    (
+        "magtek_mms",
+        "magtek-dynaflex-ii-go",
+        UsbDevice(0x0801, 0x2020, "MagTek", "DynaFlex II", "B5A0001"),
+    ),
+    ("idtech_neo", "idtech-vp3300", UsbDevice(0x0ACD, 0x3530, "ID TECH", "VP3300", "730T000001")),
+)
 
 
 async def main() -> None:
-    machine = terminal_machine("magtek_mms", "usb_hid", {"serial_number": DYNAFLEX.serial})
-    plug = SimulatedReader(machine, VhciSocket(DYNAFLEX))
+    for protocol, profile_id, device in READERS:
+        await prove(protocol, profile_id, device)
+
+
+async def prove(protocol: str, profile_id: str, device: UsbDevice) -> None:
+    machine = terminal_machine(protocol, "usb_hid", {"serial_number": device.serial})
+    plug = SimulatedReader(machine, VhciSocket(device))
     sightings: asyncio.Queue[Sighting | Gone] = asyncio.Queue()
 
     async def look() -> None:
@@ -42,13 +53,13 @@ async def main() -> None:
         seen = await asyncio.wait_for(sightings.get(), PATIENCE_S)
         return seen.address if isinstance(seen, Sighting) else type(seen).__name__
 
-    profile = load_profile(PROFILE)
-    reader = reader_for(profile, "usb://0801:2020", currency="USD")
+    profile = load_profile(profile_id)
+    reader = reader_for(profile, f"usb://{device.vid:04x}:{device.pid:04x}", currency="USD")
     desk = PaymentDesk(reader, authorises=profile.can("authorises"))
-    say(loaded=PROFILE)
+    say(loaded=profile_id)
     async with asyncio.TaskGroup() as tasks:
         around = [tasks.create_task(look()), tasks.create_task(plug.run())]
-        check(await told(), DYNAFLEX.address, "udev tells of the reader")
+        check(await told(), device.address, "udev tells of the reader")
         check(await driver(), "usbhid", "the kernel's HID driver has it")
 
         driving = tasks.create_task(reader.run())
@@ -61,9 +72,16 @@ async def main() -> None:
         say(reason=reader.status.reason)
         check(await told(), "Gone", "udev tells that it is gone")
         plug.plug_in()
-        check(await told(), DYNAFLEX.address, "udev tells that it is back")
+        check(await told(), device.address, "udev tells that it is back")
         await until(reader.until(ReaderState.READY), "ready")
-        check(await sell(desk), ("approved", 1), "a sale after the unplug")
+
+        selling = tasks.create_task(sell(desk, "waiting_for_card", plug.unplug))
+        check(await told(), "Gone", "udev tells that it is gone in a sale")
+        plug.plug_in()
+        check(await told(), device.address, "udev tells that it is back")
+        check(await selling, ("failed", 0), "a sale that loses its cable moves no money")
+        await until(reader.until(ReaderState.READY), "ready")
+        check(await sell(desk), ("approved", 1), "the sale after it")
 
         driving.cancel()
         await asyncio.wait([driving])

@@ -47,13 +47,13 @@ _REPORTS: Final = bytes.fromhex(
 
 
 class VhciSocket:
-    """A HID reader's plug. A host that asks for its first report is a line; a driver that starts over ends it."""
+    """A HID reader's plug. A host's first report, asked for or sent, is a line; a driver that starts over ends it."""
 
     def __init__(self, device: UsbDevice) -> None:
         self._device = device
         self._endpoints = [one["address"] for one in device.interfaces[0]["endpoints"]]
         self._line: _VhciLine | None = None
-        self._on_line: Callable[[Line], None] | None = None
+        self._on_line: Callable[[Line], None] = lambda _: None
         self._serving: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._asked: deque[tuple[int, int]] = deque()
@@ -129,14 +129,17 @@ class VhciSocket:
 
     def _wait_for_report(self, number: int, length: int) -> None:
         self._asked.append((number, length))
-        if self._line is None and self._on_line is not None:
-            self._line = _VhciLine(self)
-            self._on_line(self._line)
+        self._line_of_host()
         self._hand_out()
 
     def _take(self, report: bytes) -> None:
-        if self._line is not None:
-            self._line.inbox.put(report)
+        self._line_of_host().inbox.put(report)
+
+    def _line_of_host(self) -> _VhciLine:
+        if self._line is None:
+            self._line = _VhciLine(self)
+            self._on_line(self._line)
+        return self._line
 
     def _unlink(self, number: int, unwanted: int) -> None:
         known = [one for one in self._asked if one[0] == unwanted]

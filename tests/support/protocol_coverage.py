@@ -91,7 +91,7 @@ _PROOF: Final = """
 
 The contract suite is `tests/contracts/test_reader_protocols.py`, noise and random faults are
 `tests/unit/protocols/readers/test_any_bytes.py`; both find the protocols by themselves.
-On a real kernel's USB, and on its Bluetooth with bluetoothd, `make test-kernel` sells on a MagTek reader.
+`make test-kernel` sells on MagTek and ID TECH readers on a real kernel's USB, and on a MagTek reader on its Bluetooth.
 
 ## Known bytes
 
