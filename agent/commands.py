@@ -306,6 +306,11 @@ class Commands:
             return _Done(Refusal("refused", "unknown_reader", text).result(command_id))
         if refusal := slot.objection():
             return _Done(refusal.result(command_id))
+        if isinstance(body, RebootReader) and (
+            other := self._taps.out_of_service(besides=body.reader_id)
+        ):
+            text = f"{other} is out of service; restart {slot.name} when it is back."
+            return _Done(Refusal("refused", "other_reader_away", text).result(command_id))
         slot.occupied_by = _ON_READER[type(body)]
         try:
             async with asyncio.timeout(deadline - self._clock.elapsed()):

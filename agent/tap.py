@@ -193,6 +193,12 @@ class Taps:
         if slot := self._slots.get(reader_id):
             slot.occupied_by = ""
 
+    def out_of_service(self, *, besides: str) -> str:
+        """The name of a reader of this box, `besides` that one, that is held; empty when there is none."""
+        held = next((one for one in self._held if one != besides), "")
+        slot = self._slots.get(held)
+        return slot.name if slot else held
+
     def close_for_new(self) -> None:
         """Take no new payment from now on; what runs goes on."""
         self._is_closing = True

@@ -117,6 +117,8 @@ class Updates:
         self._authorities = authorities
         self._pauses = pauses or Pauses()
         self._open: dict[str, Job] = {}
+        self._downloading = asyncio.Lock()
+        """Two readers may get the same files; they come here once."""
         self._group: asyncio.TaskGroup | None = None
 
     def transferring(self) -> list[str]:
@@ -352,7 +354,8 @@ class Updates:
             try:
                 # Once more: what stands in the journal may be from another life.
                 check_signature(release, self._authorities())
-                await (await self._downloads()).bring(release, tell, largest)
+                async with self._downloading:
+                    await (await self._downloads()).bring(release, tell, largest)
             except ReleaseRefused as refused:
                 raise _Ended(JobState.FAILED, refused.message, refused.reason) from refused
         await self._move(job, JobState.DOWNLOADED)
@@ -405,6 +408,8 @@ class Updates:
             return "the reader is not connected"
         if objection := slot.objection():
             return objection.text
+        if other := self._taps.out_of_service(besides=asked.reader_id):
+            return f"{other} is out of service, and a box gives up one reader at a time"
         wants = slot.profile.firmware.preconditions
         scheme = slot.desk.reader.address.partition(":")[0]
         if wants.transports and _TRANSPORTS.get(scheme, scheme) not in wants.transports:

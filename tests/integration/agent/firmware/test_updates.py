@@ -21,7 +21,7 @@ from agent.tap import ReaderSlot
 from control_plane.clock import SystemClock
 from control_plane.db.keyring import Keyring
 from control_plane.devices.authority import Authority
-from protocols.cloud.commands import UpdateReader
+from protocols.cloud.commands import RebootReader, UpdateReader
 from protocols.cloud.events import DeviceEvent, JobProgress
 from protocols.cloud.topics import Stream
 from tests.support.firmware import NEW, OLD, PROFILE, authority, image, release_of
@@ -650,3 +650,47 @@ def damage(file: Path) -> None:
     with file.open("r+b") as raw:
         raw.seek((page - 1) * size)
         raw.write(b"\xa5" * size)
+
+
+async def test_a_box_gives_up_one_reader_at_a_time(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    second = Terminal(shop.clock, pace=0.02)
+    second.machine.store.software_version = OLD
+    both = Till(
+        tmp_path,
+        [shop.terminal, second],
+        shop.clock,
+        shop.server,
+        configs=[
+            ReaderConfig(name=name, profile=PROFILE, address=f"memory://{one.name}")
+            for name, one in (("counter-1", shop.terminal), ("counter-2", second))
+        ],
+    )
+    async with plugged_in(shop.terminal, second), opened(both) as till:
+
+        async def are_ready() -> bool:
+            told = till.readers.reported()
+            return [one.state for one in told] == ["ready", "ready"] and all(
+                one.reader_id for one in told
+            )
+
+        await eventually_async(are_ready, deadline_s=10)
+        first, other = (one.reader_id for one in till.readers.reported())
+        till.receive(update(till, reader_id=first), "cmd_0001")
+        till.receive(update(till, reader_id=other, job_id="job_0002"), "cmd_0002")
+        await ended(till)
+        await ended(till, "job_0002")
+
+        told = [one for one in await till.told(Stream.JOBS) if isinstance(one, JobProgress)]
+        away = [
+            (one.job_id, one.state)
+            for one in told
+            if one.state in {"claiming", "done"} and one.percent in {None, 100}
+        ]
+        assert away[0][0] == away[1][0] != away[2][0] == away[3][0]
+        assert [state for _, state in away] == ["claiming", "done", "claiming", "done"]
+        assert any("one reader at a time" in one.text for one in told)
+        till.taps.hold(other, "its software is being updated")
+        till.receive(RebootReader(reader_id=first), "cmd_0003")
+        refused = await till.result_of("cmd_0003")
+        assert (refused.status, refused.code) == ("refused", "other_reader_away")
