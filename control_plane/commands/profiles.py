@@ -32,8 +32,10 @@ Example:
   omnitill profiles lint --overlay ./ours --unsigned         your own files above the built-in ones, unsigned
 """
 _OVERLAY = """\
-A folder of *.toml files above the built-in ones: a file of the same name replaces it, another one adds a model. On a
-reader's box it is used only with the control plane's signature (overlay.sig); here --unsigned takes it as it is.
+A folder of *.toml files above the built-in ones: a file of the same name replaces it, another one adds a model. Servers
+and boxes use it only with the control plane's signature (overlay.sig, made by `sign`), all of it or nothing; here
+--unsigned takes it as it is. The server reads `profiles` in its data folder (OMNITILL_PROFILES_DIR); a box reads
+`profiles` in its state folder (profiles_dir in agent.toml). Copy the signed folder to both, then restart them.
 """
 _MATCH = """\
 Numbers of a USB-serial chip and of a port say little: such a model is only tried, and bound when it answers the
