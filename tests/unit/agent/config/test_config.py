@@ -71,6 +71,14 @@ def test_the_environment_stands_above_the_file(tmp_path: Path) -> None:
     assert (config.state_dir, config.log_level, config.cloud) == ("/tmp/agent", "error", "https")
 
 
+def test_profiles_lie_beside_the_state_unless_a_folder_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, 'state_dir = "/srv/agent"\n')
+    named = {"OMNITILL_AGENT_PROFILES_DIR": "/etc/omnitill/profiles"}
+
+    assert load(path, environment={}).profiles_path == Path("/srv/agent/profiles")
+    assert load(path, environment=named).profiles_path == Path("/etc/omnitill/profiles")
+
+
 def test_the_folder_of_the_service_manager_is_taken_unless_the_file_names_one(
     tmp_path: Path,
 ) -> None:
