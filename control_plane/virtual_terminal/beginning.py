@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -112,6 +112,13 @@ class Begun:
     def amount(self) -> Money:
         """What is asked."""
         return Money(self.payment.amount_minor, self.payment.currency)
+
+
+def at_reader(order: Order | Again, location_id: str) -> Order | Again:
+    """A new order that names no shop is of the shop of its reader."""
+    if isinstance(order, Again) or order.location_id is not None:
+        return order
+    return replace(order, location_id=location_id)
 
 
 def begin(

@@ -24,7 +24,7 @@ from control_plane.payments.lifecycle import SessionKind
 from control_plane.payments.views import SessionView
 from control_plane.till.queries import settings_of
 from control_plane.virtual_terminal import capturing, guard, queries, settle, timeline
-from control_plane.virtual_terminal.beginning import Try, begin
+from control_plane.virtual_terminal.beginning import Try, at_reader, begin
 from control_plane.virtual_terminal.events import PaymentPaid
 from control_plane.virtual_terminal.lifecycle import (
     OPEN_ATTEMPTS,
@@ -76,6 +76,7 @@ def start(office: Office, caller: Caller, wish: ReaderWish) -> PaymentView:
     with office.writing() as db:
         settings = settings_of(db, caller.merchant_id)
         reader = session_queries.reader_for_payment(db, caller.scope, wish.reader_id)
+        order = at_reader(order, reader.location_id)
         begun = begin(db, caller, order, Try(method=AttemptMethod.READER), settings)
         if begun.is_new:
             payment = begun.payment

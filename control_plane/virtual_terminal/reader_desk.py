@@ -39,7 +39,7 @@ from control_plane.db.upsert import changed
 from control_plane.errors import Conflict, NotFound
 from control_plane.till.queries import settings_of
 from control_plane.virtual_terminal import cloud_readers, queries, reader_refunds, settle, timeline
-from control_plane.virtual_terminal.beginning import Begun, Try, begin
+from control_plane.virtual_terminal.beginning import Begun, Try, at_reader, begin
 from control_plane.virtual_terminal.charging import make_way
 from control_plane.virtual_terminal.cloud_readers import CloudReaderView, words_of_refusal
 from control_plane.virtual_terminal.errors import (
@@ -729,7 +729,8 @@ class ReaderDesk:
         )
         try:
             with self._office.writing() as db:
-                begun = begin(db, caller, wish.order, how, settings_of(db, caller.merchant_id))
+                order = at_reader(wish.order, reader.location_id)
+                begun = begin(db, caller, order, how, settings_of(db, caller.merchant_id))
                 if begun.is_new:
                     _refuse_refunding(db, caller.merchant_id, reader.id)
                     add_task(

@@ -213,3 +213,12 @@ def test_the_same_form_sent_twice_is_one_sale(counter: Counter) -> None:
 
     assert again.id == begun.id
     assert len(counter.intents()) == 1
+
+
+def test_a_sale_of_somebody_who_works_everywhere_is_of_the_readers_shop(counter: Counter) -> None:
+    owner = counter.shop.make.caller(counter.shop.merchant_id, Role.OWNER)
+    order = Order(amount=Money(1000, "USD"))
+    begun = counter.desk.start(owner, CloudReaderWish(order=order, reader_id=counter.reader.id))
+
+    assert owner.scope.location_ids is None
+    assert begun.location_id == counter.reader.location_id
