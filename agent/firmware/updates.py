@@ -406,7 +406,10 @@ class Updates:
             return f"it begins at {begins:%Y-%m-%d %H:%M} UTC"
         if slot is None or slot.profile is None or slot.profile.firmware is None:
             return "the reader is not connected"
-        if objection := slot.objection():
+        # New software of its own may be just what a locked reader asks for.
+        is_cure = asked.release is None
+        objection = slot.objection()
+        if objection and not (is_cure and objection.code == "reader_locked"):
             return objection.text
         if other := self._taps.out_of_service(besides=asked.reader_id):
             return f"{other} is out of service, and a box gives up one reader at a time"
@@ -422,13 +425,17 @@ class Updates:
         """Ask the reader itself, close its day; what hinders it, or empty. Raises _Ended when it is current."""
         firmware = _firmware_of(slot)
         status = await self._ask(slot, AskStatus())
-        if status.outcome is not Outcome.DONE:
+        is_locked = status.outcome is Outcome.FAILED and job.request.release is None
+        if status.outcome is not Outcome.DONE and not is_locked:
             return f"{slot.name} is not fit for it: {status.text}"
         job.version_before = slot.desk.reader.status.identity.software_version or ""
         if job.version and _order(firmware, job.version_before, job.version) is Order.SAME:
             raise _Ended(JobState.DONE, f"It runs {job.version_before} already.", "current")
         if hindrance := power_objection(firmware, status.details):
             return f"{slot.name} {hindrance}"
+        if is_locked:
+            # It does nothing else before it has its software.
+            return ""
         if job.request.end_of_day:
             closed = await self._ask(slot, EndOfDay())
             if closed.outcome is not Outcome.DONE:

@@ -603,6 +603,19 @@ async def test_a_reader_fetches_its_software_and_is_asked_what_it_runs_then(tmp_
         assert shop.server.fetched == []
 
 
+async def test_a_locked_reader_that_asks_for_its_software_gets_it(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.terminal.machine.store.next_software_version = NEW
+    async with plugged_in(shop.terminal), living(shop) as till:
+        let_it_fetch(till)
+        shop.terminal.machine.store.lock = 0xC4
+        till.receive(update(till, release=None, end_of_day=True))
+        last = await ended(till)
+
+        assert (last.state, shop.version) == ("done", NEW)
+        assert shop.terminal.purchases == []
+
+
 async def test_a_reader_whose_host_has_nothing_newer_says_so(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     shop.terminal.machine.arm("update_changes_nothing")

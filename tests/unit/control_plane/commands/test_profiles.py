@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from control_plane.app import build
 from control_plane.commands import profiles
-from firmware_profiles import Catalogue
+from control_plane.config import Settings
+from firmware_profiles import Catalogue, load_all
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -170,6 +173,27 @@ def test_a_folder_is_signed_by_the_control_plane(
     code, _, err = run("list", *checked)
     assert code == 1
     assert "not those that the control plane signed" in err
+
+
+def test_the_server_uses_a_signed_folder_beside_its_state_and_no_other(
+    run: Run, overlay: Path, tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    data = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("OMNITILL_DATA_DIR", str(data))
+    monkeypatch.setenv("OMNITILL_DATABASE_URL", f"sqlite:///{data}/omnitill.db")
+    run("sign", str(overlay))
+
+    def known() -> bool:
+        build(Settings()).close()
+        return "our-reader" in load_all()[0]
+
+    before = known()
+    shutil.copytree(overlay, data / "profiles")
+    signed = known()
+    (data / "profiles" / "overlay.sig").unlink()
+
+    assert (before, signed, known()) == (False, True, False)
 
 
 def test_what_must_be_mended_is_not_signed(run: Run, overlay: Path) -> None:
