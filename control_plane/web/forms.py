@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,8 @@ from control_plane.customers import queries as customers
 from control_plane.customers.expiry import Expiry, expiry_of
 from control_plane.customers.models import MethodStatus
 from control_plane.devices import queries as devices
-from control_plane.errors import RequestRefused
+from control_plane.errors import NotFound, RequestRefused
+from control_plane.payments import queries as session_queries
 from control_plane.till import queries as tills
 from control_plane.till.fields import check_fields, example_of, reference_of
 from control_plane.till.totals import AskedLine, Totals, lines_of, tip_of, total
@@ -376,6 +378,7 @@ def order_of(db: Transaction, visit: Visit, wish: Filled) -> tuple[Order | None,
     has_lines = bool(wish.lines or totals.taxes)
     order = Order(
         amount=totals.total,
+        location_id=_shop_of(db, visit, wish.reader),
         customer_id=wish.customer or None,
         tax_minor=totals.tax.minor,
         tip_minor=totals.tip.minor,
@@ -389,6 +392,14 @@ def order_of(db: Transaction, visit: Visit, wish: Filled) -> tuple[Order | None,
         confirm_duplicate=wish.has("confirm_duplicate"),
     )
     return order, {}
+
+
+def _shop_of(db: Transaction, visit: Visit, reader_id: str) -> str | None:
+    """Where the till stands, as its reader tells; None when it has none."""
+    for look in (cloud_readers.reader, session_queries.reader_for_payment):
+        with contextlib.suppress(NotFound):
+            return look(db, visit.caller.scope, reader_id).location_id
+    return None
 
 
 # --- readers -------------------------------------------------------------------------------------------------------

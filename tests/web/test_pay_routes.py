@@ -10,6 +10,7 @@ from control_plane.parts import Parts
 from control_plane.virtual_terminal.models import PAYMENTS
 from tests.fixtures.control_plane import Factory
 from tests.fixtures.virtual_terminal import Connected
+from tests.support.counter_reader import counter_of
 
 KEYED = {"key": "form_1", "amount": "12.00", "currency": "USD", "method": "keyed"}
 JSON = {"Accept": "application/json"}
@@ -131,3 +132,18 @@ def test_a_page_of_a_payment_names_no_secret(sqlite_connected: Connected) -> Non
     assert "_secret_" not in text
     assert "sk_test" not in text
     assert "ctoken_" not in text
+
+
+def test_a_typed_card_is_taken_in_the_shop_of_the_tills_reader(sqlite_connected: Connected) -> None:
+    reader = counter_of(sqlite_connected).reader
+    named = charge(sqlite_connected, Role.OWNER, reader=reader.id)
+    elsewhere = charge(
+        sqlite_connected, Role.OWNER, reader="rd_of_nobody", key="form_2", amount="8.00"
+    )
+
+    with sqlite_connected.parts.database.reading_connection() as db:
+        shops = {
+            f"/pos/{row.id}": row.location_id
+            for row in db.execute(select(PAYMENTS.c.id, PAYMENTS.c.location_id))
+        }
+    assert (shops[named], shops[elsewhere]) == (reader.location_id, None)
