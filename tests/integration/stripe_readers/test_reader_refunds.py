@@ -397,6 +397,28 @@ def test_a_look_while_another_has_the_lease_does_nothing(till: Counter) -> None:
     assert over.state is RefundState.SUCCEEDED
 
 
+def test_the_api_names_the_reader_and_takes_the_refund_off_again(till: Counter) -> None:
+    payment = paid(till)
+    api = till.shop.make.client_as(till.shop.merchant_id, Role.MANAGER)
+    at = f"/v1/payments/{payment.id}/refunds"
+    without = api.post(at, json={"amount_minor": 400})
+    unknown = api.post(at, json={"reader_id": "rd_of_nobody"})
+    before = given(till)
+    begun = api.post(at, json={"amount_minor": 400, "reader_id": till.reader.id})
+    stopped = api.post(f"/v1/refunds/{begun.json()['id']}/cancel")
+    again = api.post(f"/v1/refunds/{begun.json()['id']}/cancel")
+
+    assert (without.status_code, without.json()["code"]) == (409, "refund_on_reader")
+    assert (unknown.status_code, before) == (404, [])
+    assert (begun.status_code, begun.json()["state"]) == (201, "at_reader")
+    assert begun.json()["reader_id"] == till.reader.id
+    assert (stopped.json()["state"], stopped.json()["failure_reason"]) == (
+        "canceled", "reader_stopped",
+    )  # fmt: skip
+    assert (again.status_code, again.json()["code"]) == (409, "refund_decided")
+    assert (till.action(), given(till)) == (None, [])
+
+
 def test_both_databases_hold_the_reader_for_it(any_counter: Counter) -> None:
     till = canadian(any_counter)
     payment = paid(till)
