@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+from agent.simulator.places import Line, profile_for
 from protocols.errors import CommandNotPossible
 from protocols.readers import registry
 from protocols.readers.protocol import (
@@ -22,6 +24,7 @@ from protocols.readers.protocol import (
     Diagnose,
     Disconnect,
     EndOfDay,
+    Finished,
     Initialize,
     InstallSoftware,
     Outcome,
@@ -67,15 +70,27 @@ COMMANDS: Final[dict[str, ReaderCommand]] = {
     "fetch new software": UpdateSoftware(),
     "take in new software": InstallSoftware((_FILE,)),
 }
-_HEAD: Final = """# What each reader protocol can do
+#: What a till has no need to send: the driver does it when it opens and closes a line.
+BY_ITSELF: Final = frozenset({"connect", "disconnect"})
+#: Framing -> the line in words, and as the simulator calls it.
+LINES: Final[dict[str, tuple[str, Line]]] = {
+    "serial": ("serial", "serial"),
+    "tcp": ("TCP", "tcp"),
+    "usb_hid": ("USB", "usb"),
+    "ble_gatt": ("Bluetooth LE", "ble"),
+}
+_HEAD: Final = """# What each reader protocol can do, on each line
 
-Written by `python -m tests.support.protocol_coverage`, which tries every command with the simulated readers; a test
-compares. **No real reader was at hand**: *simulated* means that host machine and simulated reader agree on the wire,
-whose codecs are checked against bytes of other implementations where there are such.
+Written by `python -m tests.support.protocol_coverage`, which tries every command on every line with the simulated
+readers; a test compares. **No real reader was at hand.** What stands opposite is always our simulated reader, whose
+codecs are checked against bytes of other implementations where there are such.
 
 | mark | meaning |
 |---|---|
-| simulated | ends well with the simulated reader, on every line that is named or, without a name, on all |
+| tested | ends well over the real stack of this line (pyserial, sockets, libusb, BlueZ on D-Bus), from the \
+agent's own reader driver to a simulated reader in another process: `tests/integration/agent/readers/test_every_command.py` |
+| simulated | ends well with host machine and simulated reader joined in memory: what the driver sends by itself, and \
+lines that no model in the catalogue has |
 | – | not possible in this protocol, or refused by the host; why is told below |
 
 """
@@ -117,35 +132,61 @@ The contract suite is `tests/contracts/test_reader_protocols.py`, noise and rand
 
 def document() -> str:
     """The whole text."""
-    names = registry.names()
-    lines = [_HEAD + "## Lines", "", "| protocol | framings |", "|---|---|"]
-    lines += [f"| {name} | {', '.join(_framings(name))} |" for name in names]
-    lines += ["", "## Commands", "", f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    parts = [_HEAD.rstrip() + "\n"]
     reasons: list[str] = []
-    for title, command in COMMANDS.items():
-        cells = []
-        for name in names:
-            cell, reason = _cell(name, command)
-            cells.append(cell)
-            if reason:
-                reasons.append(f"- **{name}**, {title}: {reason}")
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    lines += ["", "## Why not", "", *sorted(reasons)]
-    return "\n".join(lines) + "\n" + _PROOF
+    for name in registry.names():
+        framings = _framings(name)
+        titles = [LINES[framing][0] for framing in framings]
+        rows = [f"| {' | '.join(('', *titles))} |", "|---" * (len(titles) + 1) + "|"]
+        for title in COMMANDS:
+            said = {framing: why_not(name, framing, title) for framing in framings}
+            cells = ["–" if said[framing] else mark(name, framing, title) for framing in framings]
+            rows.append(f"| {' | '.join((title, *cells))} |")
+            reasons += [
+                f"- **{name}**, {title}{_where(said, why)}: {why}"
+                for why in sorted(set(said.values()) - {""})
+            ]
+        parts.append(f"## {name}\n\n" + "\n".join(rows) + "\n")
+    parts.append("## Why not\n\n" + "\n".join(sorted(reasons)) + "\n")
+    return "\n".join(parts) + _PROOF
+
+
+@cache
+def why_not(protocol: str, framing: str, title: str) -> str:
+    """Why a command cannot be done on a line; empty when it can."""
+    return _tried(Case(protocol, framing), COMMANDS[title])
+
+
+def mark(protocol: str, framing: str, title: str) -> str:
+    """How it is known that a command works on a line."""
+    return "tested" if has_model(protocol, framing) and title not in BY_ITSELF else "simulated"
+
+
+@cache
+def has_model(protocol: str, framing: str) -> bool:
+    """Whether a model in the catalogue speaks this protocol on such a line."""
+    return profile_for(protocol, LINES[framing][1]) is not None
+
+
+def words_of(command: ReaderCommand, finished: Finished) -> str:
+    """What went wrong with a command; empty when it was done."""
+    if finished.outcome in {Outcome.DONE, Outcome.APPROVED}:
+        return ""
+    if finished.outcome is Outcome.LOST and isinstance(command, Restart):
+        # It went away without a word, as a reader that restarts may.
+        return ""
+    if finished.outcome is Outcome.UNSUPPORTED:
+        return finished.text
+    return f"it ended as {finished.outcome}: {finished.text}"
 
 
 def _framings(name: str) -> list[str]:
     return [case.framing for case in cases() if case.protocol == name]
 
 
-def _cell(name: str, command: ReaderCommand) -> tuple[str, str]:
-    tried = {case.framing: _tried(case, command) for case in cases() if case.protocol == name}
-    good = [framing for framing, said in tried.items() if not said]
-    if len(good) == len(tried):
-        return "simulated", ""
-    if good:
-        return f"simulated: {', '.join(good)}", ""
-    return "–", next(said for said in tried.values() if said)
+def _where(said: dict[str, str], why: str) -> str:
+    concerned = [LINES[framing][0] for framing, one in said.items() if one == why]
+    return "" if len(concerned) == len(said) else f" ({', '.join(concerned)})"
 
 
 def _tried(case: Case, command: ReaderCommand) -> str:
@@ -158,14 +199,7 @@ def _tried(case: Case, command: ReaderCommand) -> str:
         finished = wire.do(command)
     except CommandNotPossible as refused:
         return refused.reason
-    if finished.outcome in {Outcome.DONE, Outcome.APPROVED}:
-        return ""
-    if finished.outcome is Outcome.LOST and isinstance(command, Restart):
-        # It went away without a word, as a reader that restarts may.
-        return ""
-    if finished.outcome is Outcome.UNSUPPORTED:
-        return finished.text
-    return f"it ended as {finished.outcome}: {finished.text}"
+    return words_of(command, finished)
 
 
 def _after_what_it_needs(wire: Wire, command: ReaderCommand) -> ReaderCommand:
