@@ -12,6 +12,8 @@
 - ``Abort`` asks the reader to cancel (1008); it has no ``Finished`` of its own. What the reader says first counts: card
   data that crossed the wish wait for its answer, and an approval that came before it stands.
 - Card data that nobody asked for, from a transaction of before, are dropped, and that transaction is cancelled.
+- A transaction that runs when the line was opened is left over from a payment that broke off: the first ``AskStatus``
+  on a new line cancels it, so that nobody waits for the reader's own timeout. Its payment has been decided without it.
 - A reader that gives card data in the clear takes no further payments, until another firmware or a restart was seen.
 - A request that is not answered is never repeated.
 
@@ -241,6 +243,8 @@ class MmsHost:
         self._health: dict[str, str] = {}
         self._is_tampered = False
         self._has_told_restart = False
+        #: Nothing was begun on this line yet: what runs on the reader is from before.
+        self._is_line_new = False
         #: Who gave card data in the clear; None while nobody did.
         self._clear_from: Identity | None = None
 
@@ -250,7 +254,7 @@ class MmsHost:
         """The transport is open."""
         events = list(self.disconnected(now)) if self._is_connected else []
         self._link.reset()
-        self._is_connected = True
+        self._is_connected = self._is_line_new = True
         self._wants_reconnect = self._has_told_restart = False
         return events
 
@@ -287,6 +291,8 @@ class MmsHost:
         (number, objects), *waiting = _requests_for(command, self._config)
         if isinstance(command, Purchase) and self._clear_from is not None:
             raise CommandNotPossible(_CLEAR)
+        if isinstance(command, Purchase):
+            self._is_line_new = False
         self._running = _Running(command, number, self._ask(number, objects), waiting=waiting)
         self._deadline = now + self._config.response_s
 
@@ -423,6 +429,12 @@ class MmsHost:
             self._learn(running, message)
         elif message.number == codes.TRANSACTION_STATUS:
             running.details["transaction"] = _transaction_state(message)
+            if self._is_line_new and running.details["transaction"] == _RUNS:
+                running.waiting.append((codes.CANCEL, ()))
+            self._is_line_new = False
+        elif message.number == codes.CANCEL:
+            if message.is_success or message.detail == codes.NO_TRANSACTION:
+                running.details["transaction"] = "cancelled"
         elif not message.is_success:
             running.details["refused"] = codes.status_text(message.first, message.detail)
         if running.waiting:

@@ -248,6 +248,23 @@ async def check(shop: Shop, minor: int, state: str, trouble: Trouble) -> None:
         assert ended["issuer"] or ended["outcome"] != "approved", ended
 
 
+async def test_a_sale_that_a_pulled_cable_ended_does_not_keep_the_reader_busy(
+    tmp_path: Path,
+) -> None:
+    async def tap(shop: Shop) -> None:
+        machine: Any = shop.reader.machine
+        machine.control("tap", SystemClock().elapsed())
+        shop.reader.poke()
+
+    # Nobody presents a card: without a cancel the reader would wait for one until its own timeout, a minute.
+    async with opened(replace(LANES["magtek on usb"], script="manual"), tmp_path) as shop:
+        broken = await shop.sell(12_00, "waiting_for_card", pull_and_plug)
+        ended = await shop.sell(1_00, "waiting_for_card", tap)
+
+    assert broken["outcome"] == "failed"
+    assert ended["outcome"] == "approved"
+
+
 async def test_a_french_terminal_sells_over_its_usb_stream(tmp_path: Path) -> None:
     async with opened(CONCERT, tmp_path) as shop:
         ended = await shop.sell(12_00)
