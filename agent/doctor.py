@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import stat
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +23,7 @@ from agent.health import disk_free_mib
 from agent.https_client import ControlPlaneRefused, ControlPlaneUnreachable, HttpsClient
 from agent.identity import NotEnrolled
 from agent.journal import FILE, RESERVE_BYTES, JournalUnwritable, flaws, is_in_use, open_read_only
+from agent.reader_diagnosis import remarks, silence_fix, support_line
 from agent.readers.connecting import reader_for
 from agent.readers.reader import ReaderState
 from agent.threads import in_thread
@@ -30,6 +31,7 @@ from agent.timekeeping import DeviceTime
 from firmware_profiles import ProfileError, load_profile
 from protocols.cloud.http import OUTBOX, OutboxUpload
 from protocols.errors import ProtocolError
+from protocols.readers.protocol import AskStatus, Outcome
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from agent.clock import Clock
     from agent.config import AgentConfig, ReaderConfig
     from agent.identity import Identity
+    from protocols.readers.protocol import Finished
+    from protocols.readers.protocol import Identity as ReaderIdentity
 
 #: A clock within this needs no mention.
 _GOOD_CLOCK_S: Final = 2.0
@@ -70,6 +74,8 @@ class Finding(msgspec.Struct, frozen=True):
     health: Health
     words: str
     fix: str = ""
+    about: str = ""
+    """Facts on one line, for whoever is called about it."""
 
 
 async def examine(config: AgentConfig, clock: Clock) -> AsyncIterator[Finding]:
@@ -78,7 +84,8 @@ async def examine(config: AgentConfig, clock: Clock) -> AsyncIterator[Finding]:
     async for finding in examine_box(config.state_path, DeviceTime(clock), clock):
         yield finding
     for reader in config.readers:
-        yield await _reader(reader, clock, runs=runs)
+        for finding in await _reader(reader, clock, runs=runs):
+            yield finding
 
 
 async def examine_box(state_dir: Path, time: DeviceTime, clock: Clock) -> AsyncIterator[Finding]:
@@ -404,15 +411,12 @@ def _shake_hands(identity: Identity) -> str:
 # --- readers ---------------------------------------------------------------------------------------------------
 
 
-async def _reader(config: ReaderConfig, clock: Clock, *, runs: bool) -> Finding:
+async def _reader(config: ReaderConfig, clock: Clock, *, runs: bool) -> list[Finding]:
     name = f"reader {config.name}"
     if runs:
-        return Finding(
-            name,
-            Health.SKIPPED,
-            "The agent is running and holds it; the console shows its state.",
-            "To examine it here, stop the agent first: systemctl stop omnitill-agent",
-        )
+        words = "The agent is running and holds it; the console shows its state."
+        fix = "To examine it here, stop the agent first: systemctl stop omnitill-agent"
+        return [Finding(name, Health.SKIPPED, words, fix)]
     try:
         profile = load_profile(config.profile)
         reader = reader_for(
@@ -423,44 +427,70 @@ async def _reader(config: ReaderConfig, clock: Clock, *, runs: bool) -> Finding:
             clock=clock,
         )
     except (AgentError, AddressUnreadable, ProfileError, ProtocolError) as misfit:
-        return Finding(
-            name, Health.BAD, f"It cannot be started: {misfit}", "Correct it in the configuration."
-        )
+        words = f"It cannot be started: {misfit}"
+        return [Finding(name, Health.BAD, words, "Correct it in the configuration.")]
     running = asyncio.ensure_future(reader.run())
+    told: Finished | None = None
     try:
         async with asyncio.timeout(READER_S):
             status = await reader.until(
                 ReaderState.READY, ReaderState.LOCKED, ReaderState.UNIDENTIFIED
             )
+            asked = await reader.execute(AskStatus())
+            # Without a status of its own, BUSY says that it was not asked.
+            told = None if asked.outcome is Outcome.BUSY and asked.code is None else asked
     except TimeoutError:
         status = reader.status
-        return Finding(
-            name,
-            Health.BAD,
-            f"No answer within {READER_S:.0f} s: {status.reason or status.state.value}.",
-            "Check its power, its cable and the address in the configuration.",
-        )
+        if status.state is ReaderState.BUSY:
+            words = f"It answers, and is busy: {status.reason}."
+            fix = "Look at what it shows, wait some minutes, and examine it again."
+            return [Finding(name, Health.WARNING, words, fix)]
+        if status.state is not ReaderState.READY:
+            heard = any(quirk.startswith("quirk:") for quirk in reader.counts)
+            return [
+                Finding(
+                    name,
+                    Health.BAD,
+                    f"No answer within {READER_S:.0f} s: {status.reason or status.state.value}.",
+                    silence_fix(config.address, config.profile, heard=heard),
+                )
+            ]
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-    identity = status.identity
-    about = ", ".join(
+    protocol = profile.protocol.name
+    about = support_line(protocol, status.identity, told)
+    # A reader's clock shows the wall time of the shop, which is this box's.
+    local = datetime.now()  # noqa: DTZ005
+    found = remarks(protocol, told, local) if told is not None else ()
+    more = [
+        Finding(f"{name} {one.subject}", Health(one.weight), one.words, one.fix) for one in found
+    ]
+    if status.state is ReaderState.READY:
+        known = _known(status.identity) or config.address
+        return [
+            Finding(name, Health.GOOD, f"It answers and is ready ({known}).", about=about),
+            *more,
+        ]
+    if status.state is ReaderState.UNIDENTIFIED:
+        fix = "Choose the profile of its model in the configuration."
+    else:
+        fix = next((one.fix for one in found), "Do at the reader what it asks for.")
+    words = f"It answers, but takes no payments: {status.reason}."
+    return [Finding(name, Health.BAD, words, fix, about), *more]
+
+
+def _known(identity: ReaderIdentity) -> str:
+    return ", ".join(
         part
         for part in (
             identity.model,
             f"terminal {identity.terminal_id}" if identity.terminal_id else None,
+            f"serial number {identity.serial_number}" if identity.serial_number else None,
             f"software {identity.software_version}" if identity.software_version else None,
         )
         if part
     )
-    if status.state is ReaderState.READY:
-        return Finding(name, Health.GOOD, f"It answers and is ready ({about or config.address}).")
-    fix = (
-        "Choose the profile of its model in the configuration."
-        if status.state is ReaderState.UNIDENTIFIED
-        else "Do at the reader what it asks for."
-    )
-    return Finding(name, Health.BAD, f"It answers, but takes no payments: {status.reason}.", fix)
 
 
 def _length(span: timedelta) -> str:

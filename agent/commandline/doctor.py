@@ -20,7 +20,9 @@ omnitill-agent doctor --udev-rules > /etc/udev/rules.d/70-omnitill.rules
 """
 NOTES = """
 Examines folder, journal, identity, network, clock and every reader, and changes nothing. May be run beside the agent;
-what that one holds is left alone. Exit code: 0 nothing is bad, 1 something is.
+what that one holds is left alone. A line that begins with = is for whoever you call about a reader.
+Exit code: 0 nothing is bad (there may be something to look at), 1 something is bad or the settings cannot be read,
+2 line not understood.
 """
 
 
@@ -101,4 +103,8 @@ _SIGNS = {"good": "  ok", "warning": "look", "bad": " BAD", "skipped": "   –"}
 
 def _in_lines(finding: Finding) -> str:
     first = f"{_SIGNS[finding.health.value]}  {finding.name}: {finding.words}\n"
-    return first + (f"      → {finding.fix}\n" if finding.fix else "")
+    return (
+        first
+        + (f"      = {finding.about}\n" if finding.about else "")
+        + (f"      → {finding.fix}\n" if finding.fix else "")
+    )

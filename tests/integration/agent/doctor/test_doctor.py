@@ -13,9 +13,10 @@ from agent.cli import main
 from agent.journal import Journal
 from protocols.cloud.http import OUTBOX
 from tests.fakes.authority import Authority
-from tests.support.agent_program import simulation
+from tests.support.agent_program import run_agent, simulation
 from tests.support.branch import DEVICE, Site
 from tests.support.ports import free_port
+from tests.support.programs import program
 
 
 @pytest.fixture
@@ -308,3 +309,80 @@ def test_beside_a_running_agent_its_readers_are_left_alone(
     assert found["agent"]["words"] == "It is running."
     assert found["reader counter-1"]["health"] == "skipped"
     assert "systemctl stop" in found["reader counter-1"]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "where", "profile"),
+    [
+        ("zvt", "pty", "generic-zvt-serial"),
+        ("ecr17", "tcp", "generic-ecr17-tcp"),
+        ("concert", "pty", "generic-concert-cdc"),
+        ("magtek_mms", "pty", "magtek-dynaprox"),
+        ("idtech_neo", "pty", "idtech-vp3300"),
+    ],
+)
+def test_each_protocol_is_told_of_in_a_line_for_support(
+    doctor: Doctor, tmp_path: Path, protocol: str, where: str, profile: str
+) -> None:
+    place = "127.0.0.1:0" if where == "tcp" else str(tmp_path / "ttyPOS")
+    with simulation(
+        f"--{where}", place, "--profile", profile, "--pace", "0", protocol=protocol
+    ) as terminal:
+        doctor.readers = [{"name": "till", "profile": profile, "address": terminal.address}]
+        _, found = doctor.ask()
+
+    assert found["reader till"]["health"] == "good"
+    assert found["reader till"]["about"].startswith(f"{protocol} · ")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "line"), [("magtek_mms", "usb"), ("idtech_neo", "usb"), ("idtech_neo", "ble")]
+)
+def test_readers_on_usb_and_bluetooth_are_examined_too(
+    tmp_path: Path, protocol: str, line: str
+) -> None:
+    program("umockdev-wrapper" if line == "usb" else "dbus-daemon")
+    config = tmp_path / "agent.toml"
+    with simulation(f"--{line}", "--pace", "0.05", protocol=protocol) as reader:
+        config.write_text(
+            f'state_dir = "{tmp_path / "state"}"\n[[readers]]\nname = "till"\n'
+            f'profile = "{reader.ready["profile"]}"\naddress = "{reader.address}"\n'
+        )
+        ended = run_agent(
+            "doctor", "--json", "--config", str(config), environment=reader.ready["environment"]
+        )
+
+    (found,) = [one for one in ended.lines if one["name"] == "reader till"]
+    assert found["health"] == "good", found
+    assert "serial" in found["about"]
+
+
+def test_another_protocol_on_the_line_is_a_matter_of_the_profile(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.doctor.READER_S", 4.0)
+    with simulation("--tcp", "127.0.0.1:0", "--pace", "0") as terminal:
+        doctor.readers = [
+            {"name": "till", "profile": "generic-ecr17-tcp", "address": terminal.address}
+        ]
+        code, found = doctor.ask()
+
+    assert code == 1
+    assert found["reader till"]["health"] == "bad"
+    assert found["reader till"]["fix"]
+
+
+def test_a_terminal_at_another_speed_or_mute_is_told_to_check_it(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.doctor.READER_S", 3.0)
+    with simulation(
+        "--pty", str(tmp_path / "ttyPOS"), "--pace", "0", protocol="concert"
+    ) as terminal:
+        doctor.readers = [
+            {"name": "till", "profile": "generic-zvt-serial", "address": terminal.address}
+        ]
+        code, found = doctor.ask()
+
+    assert code == 1
+    assert "the speed (?baud=" in found["reader till"]["fix"]
