@@ -37,9 +37,7 @@ def wire(parts: Parts) -> None:
         Inbox,
         Inbox(parts.database, processors, accounts, parts.clock, hear_reader=hear_reader),
     )
-    parts.add_service(
-        ProcessRole.WORKER, "stripe readers", lambda: ReaderWatch(parts, desk)
-    )
+    parts.add_service(ProcessRole.WORKER, "stripe readers", lambda: ReaderWatch(parts, desk))
     for role in (ProcessRole.WEB, ProcessRole.WORKER):
         parts.add_service(role, "processor accounts", lambda: AccountGuard(accounts))
 
