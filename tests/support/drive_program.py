@@ -41,6 +41,7 @@ from protocols.readers.protocol import (
 )
 from tests.support.protocol_coverage import COMMANDS, words_of
 from tests.support.reader_cases import AMOUNT, PURCHASE
+from tests.support.waiting import eventually_async
 
 APPROVED = IssuerAnswer(approved=True, response_code="00", authorization_code="831000")
 PATIENCE_S = 30.0
@@ -78,12 +79,15 @@ async def _do(reader: Reader, command: ReaderCommand) -> Finished:
         if isinstance(event, OnlineWanted):
             reader.resume(APPROVED)
 
-    while True:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await reader.execute(command, on_event)
-        except ReaderBusy:
-            await asyncio.sleep(0.05)
+    async def ended() -> Finished | None:
+        with contextlib.suppress(ReaderBusy):
+            return await reader.execute(command, on_event)
+        return None
+
+    async with asyncio.timeout(PATIENCE_S):
+        finished = await eventually_async(ended, deadline_s=PATIENCE_S)
+    assert finished is not None
+    return finished
 
 
 async def _after_what_it_needs(reader: Reader, command: ReaderCommand) -> ReaderCommand:
