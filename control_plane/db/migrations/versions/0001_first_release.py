@@ -1283,6 +1283,34 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_user_session_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "alert",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("device_id", sa.String(length=64), nullable=False),
+        sa.Column("object_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=60), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("well_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("raised", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"], ["location.id"], name=op.f("fk_alert_location_id_location")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_alert_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
+        sa.UniqueConstraint("kind", "object_id", name=op.f("uq_alert_kind_object_id")),
+    )
+    with op.batch_alter_table("alert", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_alert_device_id"), ["device_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_alert_location_id"), ["location_id"], unique=False)
+        batch_op.create_index(
+            "ix_alert_merchant_state", ["merchant_id", "state", "changed_at"], unique=False
+        )
+
+    op.create_table(
         "closing_schedule",
         sa.Column("location_id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -1483,6 +1511,41 @@ def upgrade() -> None:
             unique=True,
             postgresql_where=sa.text("finished_at IS NULL"),
             sqlite_where=sa.text("finished_at IS NULL"),
+        )
+
+    op.create_table(
+        "maintenance_period",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("location_id", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=40), nullable=False),
+        sa.Column("object_id", sa.String(length=64), nullable=False),
+        sa.Column("begins_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["location_id"],
+            ["location.id"],
+            name=op.f("fk_maintenance_period_location_id_location"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"],
+            ["merchant.id"],
+            name=op.f("fk_maintenance_period_merchant_id_merchant"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_maintenance_period")),
+    )
+    with op.batch_alter_table("maintenance_period", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_maintenance_period_location_id"), ["location_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_maintenance_period_merchant_id"), ["merchant_id"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_maintenance_period_object_id"), ["object_id"], unique=False
         )
 
     op.create_table(
@@ -2173,6 +2236,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_payment_card_fingerprint"))
 
     op.drop_table("payment")
+    with op.batch_alter_table("maintenance_period", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_maintenance_period_object_id"))
+        batch_op.drop_index(batch_op.f("ix_maintenance_period_merchant_id"))
+        batch_op.drop_index(batch_op.f("ix_maintenance_period_location_id"))
+
+    op.drop_table("maintenance_period")
     with op.batch_alter_table("firmware_update", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_firmware_update_open",
@@ -2209,6 +2278,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_closing_schedule_merchant_id"))
 
     op.drop_table("closing_schedule")
+    with op.batch_alter_table("alert", schema=None) as batch_op:
+        batch_op.drop_index("ix_alert_merchant_state")
+        batch_op.drop_index(batch_op.f("ix_alert_location_id"))
+        batch_op.drop_index(batch_op.f("ix_alert_device_id"))
+
+    op.drop_table("alert")
     with op.batch_alter_table("user_session", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_user_session_user_id"))
         batch_op.drop_index(batch_op.f("ix_user_session_merchant_id"))

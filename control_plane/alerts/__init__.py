@@ -1,0 +1,1 @@
+"""Alerts: what is wrong with a device or reader for long enough that somebody should know."""

@@ -1,0 +1,1 @@
+"""Maintenance: times in which nobody is alarmed about a shop, a box or a reader."""
