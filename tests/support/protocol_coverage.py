@@ -88,7 +88,8 @@ codecs are checked against bytes of other implementations where there are such.
 | mark | meaning |
 |---|---|
 | tested | ends well over the real stack of this line (pyserial, sockets, libusb, BlueZ on D-Bus), from the \
-agent's own reader driver to a simulated reader in another process: `tests/integration/agent/readers/test_every_command.py` |
+agent's own reader driver to a simulated reader in another process: \
+`tests/integration/agent/readers/test_every_command.py` |
 | simulated | ends well with host machine and simulated reader joined in memory: what the driver sends by itself, and \
 lines that no model in the catalogue has |
 | – | not possible in this protocol, or refused by the host; why is told below |
