@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from control_plane.accounts.caller import Caller
 from control_plane.alerts.kinds import KINDS, Kind
 from control_plane.alerts.models import ALERTS
 from control_plane.alerts.stepping import AlertState, Reading, Standing, step
+from control_plane.audit.service import record
+from control_plane.audit.tags import AuditTag
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.maintenance.queries import silent_devices, silent_readers
 from protocols.ids import new_id
@@ -72,20 +76,30 @@ def _look_at(db: Connection, kind: Kind, silent: set[str]) -> int:
     return opened
 
 
-def acknowledge(db: Transaction, merchant_id: str, alert_ids: list[str]) -> list[str]:
-    """Somebody looks after these; the ids of those that were open."""
-    return list(
+def acknowledge(db: Transaction, caller: Caller, alert_ids: Collection[str]) -> list[str]:
+    """The caller looks after these; the ids of those within reach that were open."""
+    taken = list(
         db.execute(
             update(ALERTS)
             .where(
-                ALERTS.c.merchant_id == merchant_id,
-                ALERTS.c.id.in_(alert_ids),
+                *caller.scope.conditions(ALERTS),
+                ALERTS.c.id.in_(sorted(alert_ids)),
                 ALERTS.c.state == AlertState.OPEN,
             )
             .values(state=AlertState.ACKNOWLEDGED, changed_at=context_of(db).clock.now())
-            .returning(ALERTS.c.id)
-        ).scalars()
+            .returning(ALERTS.c.id, ALERTS.c.kind)
+        ).all()
     )
+    for row in taken:
+        record(
+            db,
+            caller.scope.merchant_id,
+            caller.actor,
+            AuditTag.ALERT_ACKNOWLEDGE,
+            object_id=row.id,
+            object_name=row.kind,
+        )
+    return [row.id for row in taken]
 
 
 def _reading(found: Any) -> Reading:  # a row of Kind.unwell

@@ -497,3 +497,8 @@ class AuditTag(StrEnum):
         "{actor} rejected the refund of {object}.",
         "{actor} a rejeté le remboursement de {object}.",
     )
+    ALERT_ACKNOWLEDGE = (
+        "device:alert:acknowledge",
+        "{actor} acknowledged the alert {object}.",
+        "{actor} a pris en charge l’alerte {object}.",
+    )

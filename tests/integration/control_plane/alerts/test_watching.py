@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import insert, select, update
 
+from control_plane.accounts.permissions import Role
 from control_plane.alerts import watching
 from control_plane.alerts.models import ALERTS
 from control_plane.devices.lifecycle import DeviceState
@@ -90,7 +91,7 @@ def test_under_maintenance_nothing_is_raised_and_others_are_not_silenced(
     assert states(parts) == [("device.offline", "pending", 0)]
 
 
-def test_an_acknowledged_alert_is_of_its_merchant_alone(
+def test_an_alert_is_acknowledged_only_by_who_may_and_within_reach(
     parts: Parts, make: Factory, clock: FakeClock
 ) -> None:
     merchant = make.merchant()
@@ -98,9 +99,23 @@ def test_an_acknowledged_alert_is_of_its_merchant_alone(
     look(parts)
     clock.advance(301)
     look(parts)
-    with parts.database.transaction() as db:
-        ids = list(db.execute(select(ALERTS.c.id)).scalars())
-        assert watching.acknowledge(db, "mer_other", ids) == []
-        assert watching.acknowledge(db, merchant, ids) == ids
+    here = make.client_as(merchant, Role.IT)
+    (alert,) = here.get("/v1/alerts?state=open").json()["items"]
+    wish = {"alert_ids": [alert["id"]]}
+    stranger = make.client_as(make.merchant("Elsewhere"), Role.OWNER)
+    other_shop = make.client_as(merchant, Role.IT, location_ids=[make.location(merchant)])
+
+    assert make.client_as(merchant, Role.CASHIER).get("/v1/alerts").status_code == 403
+    assert (
+        make.client_as(merchant, Role.MANAGER).post("/v1/alerts/acknowledge", json=wish).status_code
+        == 403
+    )
+    for client in (stranger, other_shop):
+        assert client.get("/v1/alerts").json()["items"] == []
+        assert client.post("/v1/alerts/acknowledge", json=wish).json() == {"alert_ids": []}
+    assert states(parts) == [("device.offline", "open", 1)]
+
+    assert here.post("/v1/alerts/acknowledge", json=wish).json() == wish
+    assert here.post("/v1/alerts/acknowledge", json=wish).json() == {"alert_ids": []}
     look(parts)
     assert states(parts) == [("device.offline", "acknowledged", 1)]
