@@ -164,9 +164,16 @@ def take_place(db: Transaction, old_id: str, new_id: str, merchant_id: str) -> N
             "changed_at": now,
             "must_send": True,
         }
+        # A spare box may have had a configuration of its own: a greater version tells it apart.
+        taken = {name: values[name] for name in ("hash", "document", "changed_at", "must_send")}
         db.execute(
-            upsert(db, CONFIGS).values(values).on_conflict_do_nothing(index_elements=["device_id"])
+            upsert(db, CONFIGS)
+            .values(values)
+            .on_conflict_do_update(
+                index_elements=["device_id"], set_=taken | {"version": CONFIGS.c.version + 1}
+            )
         )
+        live.publish(db, DOWNLINK_TOPIC, key=DOWNLINK_TOPIC)
     timeline.record(db, merchant_id, new_id, "device.replaces", facts={"device_id": old_id})
 
 

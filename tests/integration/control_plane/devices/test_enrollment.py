@@ -283,6 +283,25 @@ def test_a_new_box_takes_the_place_of_a_broken_one(office: Office) -> None:
     assert _access(office).denied == (old,)
 
 
+def test_a_spare_box_gives_up_its_own_configuration_for_that_of_the_replaced_one(
+    office: Office,
+) -> None:
+    shop = office.shop
+    old, spare = office.device(), office.device()
+    with shop.parts.database.transaction() as db:
+        service.desire_config(db, shop.scope, old, {"volume": 3}, by=SYSTEM)
+        own = service.desire_config(db, shop.scope, spare, {"volume": 9}, by=SYSTEM)
+
+    with shop.parts.database.transaction() as db:
+        service.replace(db, shop.scope, old, spare, by=SYSTEM)
+
+    with shop.parts.database.reading() as db:
+        config = queries.desired_config(db, spare)
+    assert config is not None
+    assert (config.document, config.must_send) == ({"volume": 3}, True)
+    assert config.version > own, "a box takes no version that it had before"
+
+
 def test_replacing_says_from_where_on_the_old_device_is_incomplete(office: Office) -> None:
     shop = office.shop
     outbox = shop.device("dev-old-box")
