@@ -243,6 +243,16 @@ def desired_config(db: Transaction, device_id: str) -> Found | None:
     return db.execute(select(CONFIGS).where(CONFIGS.c.device_id == device_id)).one_or_none()
 
 
+def desired_hashes(db: Transaction, device_ids: Collection[str]) -> dict[str, str]:
+    """Hashes of what should be in force, by device; none where nothing is wanted."""
+    rows = db.execute(
+        select(CONFIGS.c.device_id, CONFIGS.c.hash).where(
+            CONFIGS.c.device_id.in_(sorted(device_ids))
+        )
+    )
+    return {row.device_id: row.hash for row in rows}
+
+
 def access(db: Transaction, now: datetime) -> Access:
     """What the broker must let in and keep out now. Ended devices count as long as they have a certificate."""
     ends = select(CERTIFICATES.c.device_id).where(CERTIFICATES.c.not_after > now).distinct()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -81,19 +81,23 @@ class CodeView:
     qr: Markup | None = None
 
 
-def box_row(db: Transaction, visit: Visit, device: Row[Any]) -> BoxRow:
-    config = queries.desired_config(db, device.id)
-    return BoxRow(
-        id=device.id,
-        href=f"/readers/boxes/{device.id}",
-        name=device.name,
-        place=visit.places.get(device.location_id, ""),
-        reach=present.reach(device.is_online, device.last_seen_at),
-        sync=present.sync(device.reported, None if config is None else config.hash),
-        readers=len((device.reported or {}).get("readers", [])),
-        version=device.agent_version,
-        last_seen=device.last_seen_at,
-    )
+def box_rows(db: Transaction, visit: Visit, devices: Sequence[Row[Any]]) -> list[BoxRow]:
+    """Boxes as lists show them."""
+    hashes = queries.desired_hashes(db, [device.id for device in devices])
+    return [
+        BoxRow(
+            id=device.id,
+            href=f"/readers/boxes/{device.id}",
+            name=device.name,
+            place=visit.places.get(device.location_id, ""),
+            reach=present.reach(device.is_online, device.last_seen_at),
+            sync=present.sync(device.reported, hashes.get(device.id)),
+            readers=len((device.reported or {}).get("readers", [])),
+            version=device.agent_version,
+            last_seen=device.last_seen_at,
+        )
+        for device in devices
+    ]
 
 
 def reach_axis(visit: Visit, reach: str, last_seen: datetime | None) -> Axis:

@@ -16,6 +16,7 @@ from control_plane.receipts import document as paper
 from control_plane.receipts.look import Look
 from control_plane.receipts.sheet import sheet_of
 from control_plane.web import card_words, words
+from control_plane.web.pages.box_support import Check, Line, Order
 from control_plane.web.pages.reader_settings import SettingField
 from control_plane.web.views import (
     Attention,
@@ -522,6 +523,8 @@ SAMPLES: dict[str, Sample] = {
             "codes": [CODE],
             "is_filtered": False,
             "query": "",
+            "page": Page(),
+            "has_more_boxes": False,
         },
     ),
     "readers-none": Sample(
@@ -536,6 +539,8 @@ SAMPLES: dict[str, Sample] = {
             "codes": [],
             "is_filtered": False,
             "query": "",
+            "page": Page(),
+            "has_more_boxes": False,
         },
     ),
     "reader": Sample(
@@ -577,6 +582,51 @@ SAMPLES: dict[str, Sample] = {
             "related_title": "Latest sales",
             "moments": MOMENTS,
             "live": "/readers/rd_1/live",
+        },
+    ),
+    "boxes": Sample(
+        "readers/boxes.html",
+        "/readers/boxes",
+        {
+            "boxes": BOXES,
+            "filters": {"q": "", "location": "", "reach": ""},
+            "is_filtered": False,
+            "choices": {"location": [], "reach": [Choice("online", "Online")]},
+            "page": Page(next="/readers/boxes?cursor=x"),
+        },
+    ),
+    "boxes-none": Sample(
+        "readers/boxes.html",
+        "/readers/boxes",
+        {
+            "boxes": [],
+            "filters": {"q": "nobody", "location": "", "reach": ""},
+            "is_filtered": True,
+            "choices": {"location": [], "reach": []},
+            "page": Page(),
+        },
+    ),
+    "box-support": Sample(
+        "readers/support.html",
+        "/readers/boxes/dev-1/support",
+        {
+            "box": {"id": "dev-1", "name": "till-1", "is_online": False},
+            "levels": [Choice("info", "All lines")],
+            "follow_minutes": 5,
+            "orders": [
+                Order(
+                    "Test",
+                    words.word(words.COMMAND_STATES, "failed"),
+                    NOW,
+                    "Nothing listens.",
+                    (Check("broker", words.word(words.CHECKS, "bad"), "Nothing listens."),),
+                    "",
+                ),
+                Order(
+                    "Bundle", words.word(words.COMMAND_STATES, "succeeded"), NOW, "", (), "/v1/x"
+                ),
+            ],
+            "lines": [Line(1, NOW, "warn", "warning", "reader_gone", "name=counter-1")],
         },
     ),
     "reader-settings": Sample(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Row
 from starlette.responses import RedirectResponse, Response
@@ -15,16 +16,18 @@ from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices import queries, service
+from control_plane.devices.models import DEVICES
 from control_plane.devices.timeline import readers_topic
 from control_plane.errors import NotFound
 from control_plane.http.dependencies import App, Db, ReadDb
+from control_plane.http.pagination import PageRequest
 from control_plane.http.security import requires
 from control_plane.web import present, words
-from control_plane.web.fleet import MOST, Act, Axis, box_row, reach_axis, sync_axis, waiting
+from control_plane.web.fleet import MOST, Act, Axis, box_rows, reach_axis, sync_axis, waiting
 from control_plane.web.i18n import N_
 from control_plane.web.pages.enrolment import make_code
 from control_plane.web.streams import follow
-from control_plane.web.views import Choice
+from control_plane.web.views import Choice, Page
 from control_plane.web.visits import Visit, site_of
 
 router = APIRouter(prefix="/readers")
@@ -45,6 +48,7 @@ class Offer:
     is_grave: bool = False
 
 
+_ON_A_PAGE: Final = 50
 #: Events that are looked at for the timeline.
 _EVENTS: Final = 60
 _WORKING: Final = frozenset({"enrolled", "active"})
@@ -91,6 +95,54 @@ _OFFERS: Final = {
         is_grave=True,
     ),
 }
+
+
+@router.get("/boxes")
+def list_boxes(
+    request: Request,
+    caller: SeeingBoxes,
+    db: ReadDb,
+    q: Annotated[str, Query(max_length=100)] = "",
+    location: Annotated[str, Query(max_length=64)] = "",
+    reach: Annotated[str, Query(max_length=20)] = "",
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
+) -> Response:
+    """All boxes, fifty at a time, by name."""
+    site = site_of(request)
+    visit = site.visit(db, request, caller)
+    wanted = queries.DeviceFilter(
+        q.strip(),
+        location or None,
+        is_online={"online": True, "offline": False}.get(reach),
+    )
+    page = PageRequest(_ON_A_PAGE, cursor, "/readers/boxes").read(
+        db,
+        queries.devices_of(caller.scope, wanted),
+        [DEVICES.c.name, DEVICES.c.id],
+        lambda row: row,
+        descending=False,
+    )
+    filters = {"q": q.strip(), "location": location, "reach": reach}
+    text = urlencode({name: value for name, value in filters.items() if value})
+    address = f"/readers/boxes?{text}"
+    following = urlencode({"cursor": page.next_cursor}) if page.next_cursor else ""
+    return site.page(
+        visit,
+        "readers/boxes.html",
+        boxes=box_rows(db, visit, page.items),
+        filters=filters,
+        is_filtered=bool(text),
+        choices={
+            "location": [Choice(id_, name) for id_, name in visit.places.items()],
+            "reach": [
+                Choice(one, visit.say(words.REACH[one].text)) for one in ("online", "offline")
+            ],
+        },
+        page=Page(
+            previous=address if cursor else "",
+            next=f"{address}&{following}" if following else "",
+        ),
+    )
 
 
 @router.get("/boxes/{device_id}")
@@ -196,7 +248,7 @@ def step_box(caller: ManagingBoxes, db: Db, device_id: str, step: str) -> Respon
 
 
 def _box_axes(db: Transaction, visit: Visit, device: Row[Any]) -> list[Axis]:
-    row = box_row(db, visit, device)
+    row = box_rows(db, visit, [device])[0]
     return [
         reach_axis(visit, row.reach, device.last_seen_at),
         sync_axis(visit, row.sync, device.reported),

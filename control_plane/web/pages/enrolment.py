@@ -21,7 +21,7 @@ from control_plane.devices.timeline import readers_topic
 from control_plane.errors import NotFound, RequestRefused
 from control_plane.http.dependencies import App, Db, ReadDb
 from control_plane.http.security import requires
-from control_plane.web.fleet import MOST, CodeView, box_row, code_view
+from control_plane.web.fleet import MOST, CodeView, box_rows, code_view
 from control_plane.web.streams import follow
 from control_plane.web.views import Choice
 from control_plane.web.visits import Site, Visit, site_of
@@ -115,12 +115,13 @@ def _code(db: Transaction, visit: Visit, code_id: str) -> CodeView:
     found = queries.devices(
         db, visit.caller.scope, queries.DeviceFilter(location_id=row.location_id), limit=MOST
     )
-    boxes = tuple(
-        box_row(db, visit, device)
+    since = [
+        device
         for device in found
         if device.enrolled_at is not None and device.enrolled_at >= row.created_at
-    )
-    return replace(code_view(visit, row), boxes=boxes if row.used else ())
+    ]
+    boxes = tuple(box_rows(db, visit, since if row.used else []))
+    return replace(code_view(visit, row), boxes=boxes)
 
 
 def _code_form(

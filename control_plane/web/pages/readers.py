@@ -19,9 +19,11 @@ from control_plane.card_present.accounts import account_of as card_account_of
 from control_plane.card_present.encrypting import is_encrypting_reader
 from control_plane.db.unit_of_work import Transaction
 from control_plane.devices import queries
+from control_plane.devices.models import READERS
 from control_plane.devices.timeline import readers_topic
 from control_plane.errors import Conflict, NotFound
 from control_plane.http.dependencies import App, Db, ReadDb
+from control_plane.http.pagination import PageRequest
 from control_plane.http.security import requires
 from control_plane.payments import commands
 from control_plane.payments import queries as payments
@@ -30,18 +32,17 @@ from control_plane.virtual_terminal import cloud_readers
 from control_plane.virtual_terminal.cloud_readers import CloudReaderView
 from control_plane.web import card_words, present, reader_software, words
 from control_plane.web.fleet import (
-    MOST,
     Act,
     Axis,
     BoxRow,
-    box_row,
+    box_rows,
     open_codes,
     reach_axis,
     sync_axis,
 )
 from control_plane.web.i18n import N_
 from control_plane.web.streams import follow
-from control_plane.web.views import Choice, Moment
+from control_plane.web.views import Choice, Moment, Page
 from control_plane.web.visits import Site, Visit, site_of
 from protocols.cloud.commands import DiagnoseReader, RebootReader
 
@@ -50,6 +51,9 @@ router = APIRouter(prefix="/readers")
 Seeing = Annotated[Caller, requires(Permission.READER_VIEW)]
 Managing = Annotated[Caller, requires(Permission.READER_MANAGE)]
 
+_ON_A_PAGE: Final = 50
+#: Boxes that are shown beside the readers; all of them have a page of their own.
+_BOXES: Final = 10
 #: Events that are looked at for the timeline.
 _EVENTS: Final = 60
 #: Tests and restarts that are looked at for it.
@@ -80,6 +84,7 @@ class Filters:
     location: str
     reach: str
     health: str
+    cursor: str = ""
 
     @property
     def query(self) -> str:
@@ -87,6 +92,11 @@ class Filters:
         chosen = {name: getattr(self, name) for name in ("q", "location", "reach", "health")}
         text = urlencode({name: value for name, value in chosen.items() if value})
         return f"?{text}" if text else ""
+
+    def at(self, cursor: str) -> str:
+        """The query of another page."""
+        joint = "&" if self.query else "?"
+        return f"{self.query}{joint}{urlencode({'cursor': cursor})}" if cursor else self.query
 
     def wanted(self) -> queries.ReaderFilter:
         """The filter of the query."""
@@ -103,6 +113,7 @@ def filters(
     location: Annotated[str, Query(max_length=64)] = "",
     reach: Annotated[str, Query(max_length=20)] = "",
     health: Annotated[str, Query(max_length=20)] = "",
+    cursor: Annotated[str, Query(max_length=500)] = "",
 ) -> Filters:
     """Unknown values filter nothing."""
     return Filters(
@@ -110,6 +121,7 @@ def filters(
         location,
         reach if reach in _REACHES else "",
         health if health in _HEALTHS else "",
+        cursor,
     )
 
 
@@ -133,7 +145,7 @@ def fleet(
             "health": [Choice(state, visit.say(words.HEALTH[state].text)) for state in _HEALTHS],
         },
         codes=open_codes(db, visit) if caller.can(Permission.DEVICE_ENROLL) else [],
-        query=chosen.query,
+        query=chosen.at(chosen.cursor),
     )  # fmt: skip
 
 
@@ -282,7 +294,13 @@ def _moments(db: Transaction, visit: Visit, reader_id: str) -> list[Moment]:
 
 def _fleet(db: Transaction, visit: Visit, chosen: Filters) -> dict[str, Any]:
     scope = visit.caller.scope
-    rows = queries.readers(db, scope, chosen.wanted(), limit=MOST)
+    page = PageRequest(_ON_A_PAGE, chosen.cursor or None, "/readers").read(
+        db,
+        queries.readers_of(scope, chosen.wanted()),
+        [READERS.c.name, READERS.c.id],
+        lambda row: present.reader_row(row, visit.places),
+        descending=False,
+    )
     everything = replace(chosen, reach="")
     tabs = [
         Tab(f"/readers{everything.query}", _count(db, visit, everything), None, not chosen.reach)
@@ -298,12 +316,15 @@ def _fleet(db: Transaction, visit: Visit, chosen: Filters) -> dict[str, Any]:
         tabs.append(tab)
     boxes: list[BoxRow] = []
     if visit.caller.can(Permission.DEVICE_VIEW):
-        found = queries.devices(
-            db, scope, queries.DeviceFilter(location_id=chosen.location or None), limit=MOST
-        )
-        boxes = [box_row(db, visit, row) for row in found]
+        wanted = queries.DeviceFilter(location_id=chosen.location or None)
+        boxes = box_rows(db, visit, queries.devices(db, scope, wanted, limit=_BOXES))
     return {
-        "readers": [present.reader_row(row, visit.places) for row in rows],
+        "readers": page.items,
+        "page": Page(
+            previous=f"/readers{chosen.query}" if chosen.cursor else "",
+            next=f"/readers{chosen.at(page.next_cursor)}" if page.next_cursor else "",
+        ),
+        "has_more_boxes": len(boxes) == _BOXES,
         "tabs": tabs,
         "boxes": boxes,
         "cloud": _of_the_processor(db, visit, chosen),
