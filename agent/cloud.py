@@ -130,6 +130,7 @@ class Cloud:
         self._time = time
         self._clock = clock
         self._boot = boot
+        self._life = new_nonce()
         self._about = about
         self._on_command = on_command
         self._on_config = on_config
@@ -255,6 +256,7 @@ class Cloud:
                 state="online" if state == "online" else "offline",
                 boot=self._boot,
                 conn=self._connection,
+                life=self._life,
                 agent_version=VERSION,
                 ts=rfc3339(self._time.now()),
             )

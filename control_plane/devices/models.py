@@ -187,7 +187,20 @@ class DeviceEvent(SQLModel, table=True):
     recorded_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class DeviceLife(SQLModel, table=True):
+    """One run of an agent, as it named itself. Two of one boot are two boxes with one identity."""
+
+    __tablename__ = "device_life"
+
+    device_id: str = Field(primary_key=True, max_length=64, foreign_key="device.id")
+    boot: int = Field(primary_key=True, sa_type=BigInteger)
+    life: str = Field(primary_key=True, max_length=64)
+    merchant_id: str = Field(max_length=40, index=True)
+    seen_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
 DEVICES: Final = table_of(Device)
+LIVES: Final = table_of(DeviceLife)
 READERS: Final = table_of(Reader)
 CERTIFICATES: Final = table_of(Certificate)
 CODES: Final = table_of(EnrollmentCode)

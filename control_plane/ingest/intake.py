@@ -23,7 +23,7 @@ from control_plane import live
 from control_plane.clock import Clock
 from control_plane.db.engine import Database
 from control_plane.db.upsert import insert as upsert
-from control_plane.devices import presence, timeline
+from control_plane.devices import clones, presence, timeline
 from control_plane.devices import queries as devices
 from control_plane.devices.models import EventSource, Severity
 from control_plane.errors import Unavailable
@@ -767,6 +767,9 @@ class Intake:
     def _apply_loose(self, db: Connection, batch: _Batch) -> None:
         now = batch.received
         if batch.presences:
+            for device_id in clones.watch(db, batch.presences, now):
+                # From the next batch on, not only when it is read again anyhow.
+                self._devices[device_id].known_until = 0.0
             presence.apply_presences(db, batch.presences, now)
         if batch.states:
             presence.apply_states(db, batch.states, now)

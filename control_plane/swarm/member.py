@@ -166,6 +166,7 @@ class Member:
         self._boot = remembered.boot + 1 if remembered else 1
         self._epoch = remembered.epoch if remembered else 1
         self._connection = 0
+        self._life = uuid7().hex
         self._packet_id = 0
         self._config = ReportedConfig()
         self._outboxes = {stream: _Outbox() for stream in Stream}
@@ -490,6 +491,7 @@ class Member:
                 state="online" if state == "online" else "offline",
                 boot=self._boot,
                 conn=self._connection,
+                life=self._life,
                 agent_version=VERSION,
                 ts=_stamp(),
             )

@@ -404,6 +404,7 @@ DEVICE_EVENTS: Final[dict[str, Word]] = {
     "device.enrolled": Word(N_("Set up with a code"), "key", "good"),
     "device.active": Word(N_("First heard of"), "online", "good"),
     "device.online": Word(N_("Online"), "online", "good"),
+    "device.cloned": Word(N_("Two boxes use its identity"), "alert", "bad"),
     "device.offline": Word(N_("Offline"), "offline", "bad"),
     "device.changed": Word(N_("Changed"), "info", "off"),
     "device.replaces": Word(N_("Took the place of another box"), "sync", "wait"),

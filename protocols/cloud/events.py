@@ -200,6 +200,8 @@ class Presence(Struct, frozen=True, kw_only=True):
     boot: int
     conn: int
     """Counter of connections within this boot."""
+    life: Annotated[str, Meta(max_length=64)] = ""
+    """Made by chance at each start of the agent: two lives of one boot are two boxes with one identity."""
     agent_version: str = ""
     ts: str = ""
 

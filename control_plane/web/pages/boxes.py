@@ -15,7 +15,8 @@ from starlette.responses import RedirectResponse, Response
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
 from control_plane.db.unit_of_work import Transaction
-from control_plane.devices import queries, service
+from control_plane.devices import clones, queries, service
+from control_plane.devices.lifecycle import DeviceState
 from control_plane.devices.models import DEVICES
 from control_plane.devices.timeline import readers_topic
 from control_plane.errors import NotFound
@@ -187,8 +188,8 @@ def show_box(request: Request, caller: SeeingBoxes, db: ReadDb, device_id: str) 
             queries.timeline(db, caller.scope, device_id=device_id, limit=_EVENTS),
             {row.id: row.name for row in readers},
         ),
-        notice="",
-        notice_tone="good",
+        notice=_doubled(db, visit, device),
+        notice_tone="bad",
         live=f"/readers/boxes/{device_id}/live",
     )  # fmt: skip
 
@@ -245,6 +246,20 @@ def step_box(caller: ManagingBoxes, db: Db, device_id: str, step: str) -> Respon
         case _:
             raise NotFound("page", step)
     return RedirectResponse(f"/readers/boxes/{device_id}", 303)
+
+
+def _doubled(db: Transaction, visit: Visit, device: Row[Any]) -> str:
+    """What to do when two boxes use one identity."""
+    if device.state is not DeviceState.SUSPENDED or not clones.lives_of(db, device):
+        return ""
+    return visit.say(
+        N_(
+            "Two boxes use the identity of %(name)s, so neither is believed. Nothing is lost: what they have to "
+            "tell stays with them. Find both. Choose Replace for the one that stays, and add the other one as a "
+            "new box. If only one is left, let it work again."
+        ),
+        name=device.name,
+    )
 
 
 def _box_axes(db: Transaction, visit: Visit, device: Row[Any]) -> list[Axis]:

@@ -1864,6 +1864,24 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_device_config_must_send"), ["must_send"], unique=False)
 
     op.create_table(
+        "device_life",
+        sa.Column("device_id", sa.String(length=64), nullable=False),
+        sa.Column("boot", sa.BigInteger(), nullable=False),
+        sa.Column("life", sa.String(length=64), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["device_id"], ["device.id"], name=op.f("fk_device_life_device_id_device")
+        ),
+        sa.PrimaryKeyConstraint("device_id", "boot", "life", name=op.f("pk_device_life")),
+    )
+    with op.batch_alter_table("device_life", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_device_life_merchant_id"), ["merchant_id"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_device_life_seen_at"), ["seen_at"], unique=False)
+
+    op.create_table(
         "dispute",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -2184,6 +2202,11 @@ def downgrade() -> None:
         batch_op.drop_index("ix_dispute_merchant_id")
 
     op.drop_table("dispute")
+    with op.batch_alter_table("device_life", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_device_life_seen_at"))
+        batch_op.drop_index(batch_op.f("ix_device_life_merchant_id"))
+
+    op.drop_table("device_life")
     with op.batch_alter_table("device_config", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_device_config_must_send"))
         batch_op.drop_index(batch_op.f("ix_device_config_merchant_id"))

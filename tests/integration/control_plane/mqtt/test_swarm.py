@@ -2,91 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from sqlalchemy import func, select
 
-from control_plane.app import build
-from control_plane.config import BrokerSettings, LogSettings, Settings
 from control_plane.devices.models import DEVICES, EVENTS
 from control_plane.ingest.models import QUARANTINE
 from control_plane.parts import Parts
 from control_plane.swarm.member import VICES, Vice
 from control_plane.transactions.models import TRANSACTIONS
-from tests.support.ports import LOOPBACK, free_port
-from tests.support.programs import program
-from tests.support.waiting import eventually
-
-OMNITILL = str(Path(sys.executable).with_name("omnitill"))
-
-
-class Installation:
-    """`omnitill serve --all` in a process of its own, and a look into its database."""
-
-    def __init__(self, folder: Path, broker: str) -> None:
-        self.folder = folder
-        self.settings = Settings(
-            mode="test", data_dir=folder / "data", port=free_port(), database_pool=4,
-            broker=BrokerSettings(kind=broker, port=free_port()),
-            log=LogSettings(level="warning"),
-        )  # fmt: skip
-        self.environment = {
-            **os.environ,
-            "OMNITILL_MODE": "test",
-            "OMNITILL_DATA_DIR": str(folder / "data"),
-            "OMNITILL_PORT": str(self.settings.port),
-            "OMNITILL_BROKER__KIND": broker,
-            "OMNITILL_BROKER__PORT": str(self.settings.broker.port),
-            "OMNITILL_LOG__LEVEL": "warning",
-        }
-
-    def is_ready(self) -> bool:
-        try:
-            return httpx2.get(f"http://{LOOPBACK}:{self.settings.port}/readyz").is_success
-        except httpx2.HTTPError:
-            return False
-
-    def swarm(self, *options: str) -> tuple[int, dict[str, Any], str]:
-        """Exit code, figures, complaints."""
-        file = self.folder / "figures.json"
-        file.unlink(missing_ok=True)
-        done = subprocess.run(
-            [OMNITILL, "swarm", *options, "--json", str(file)],
-            env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=90, check=False,
-        )  # fmt: skip
-        figures = json.loads(file.read_text()) if file.exists() else {}
-        return done.returncode, figures, done.stderr
-
-
-@contextmanager
-def running(folder: Path, broker: str) -> Iterator[tuple[Installation, Parts]]:
-    shop = Installation(folder, broker)
-    with (folder / "serve.log").open("wb") as output:
-        process = subprocess.Popen(
-            [OMNITILL, "serve", "--all"],
-            env=shop.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-        )  # fmt: skip
-    try:
-        eventually(shop.is_ready, 60)
-        parts = build(shop.settings)
-        try:
-            yield shop, parts
-        finally:
-            parts.close()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+from tests.support.installation import BROKERS, Installation, Kind, running
 
 
 def rows(parts: Parts, statement: Any) -> list[Any]:
@@ -96,12 +23,10 @@ def rows(parts: Parts, statement: Any) -> list[Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("broker", ["embedded_nats", "mosquitto"])
+@pytest.mark.parametrize("broker", BROKERS)
 def test_what_good_devices_say_is_kept_once_whatever_bad_ones_do(
-    broker: str, tmp_path: Path
+    broker: Kind, tmp_path: Path
 ) -> None:
-    if broker == "mosquitto":
-        program("mosquitto")
     with running(tmp_path, broker) as (shop, parts):
         code, said, complaint = shop.swarm(
             "--devices", "40", "--readers", "2", "--sale-every", "8", "--heartbeat", "2",
