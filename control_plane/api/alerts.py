@@ -7,11 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
 
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
-from control_plane.alerts import watching
+from control_plane.alerts import queries, watching
 from control_plane.alerts.models import ALERTS
 from control_plane.alerts.stepping import AlertState
 from control_plane.http.dependencies import App, Db
@@ -65,9 +64,7 @@ def list_alerts(
     state: Annotated[AlertState | None, Query()] = None,
 ) -> Page[AlertOut]:
     """Alerts, the one that changed last first."""
-    wanted = select(ALERTS).where(*caller.scope.conditions(ALERTS))
-    if state is not None:
-        wanted = wanted.where(ALERTS.c.state == state)
+    wanted = queries.alerts_of(caller.scope, () if state is None else (state,))
     with parts.database.reading() as db:
         return page.read(db, wanted, [ALERTS.c.changed_at, ALERTS.c.id], AlertOut.model_validate)
 

@@ -472,6 +472,17 @@ ORDERS: Final[dict[str, dict[str, Word]]] = {
         "expired": Word(N_("Not restarted: the box did not answer"), "clock", "warn"),
     },
 }
+#: What can be wrong with a box or a reader for so long that somebody is told.
+ALERTS: Final[dict[str, Word]] = {
+    "device.offline": Word(N_("Box offline"), "offline", "bad"),
+    "device.certificate": Word(N_("Its certificate ends soon"), "key", "warn"),
+    "device.disk_full": Word(N_("Its disk is nearly full"), "alert", "warn"),
+    "device.config_rejected": Word(N_("It refused its settings"), "alert", "warn"),
+    "reader.disconnected": Word(N_("Reader disconnected"), "offline", "bad"),
+    "reader.failing": Word(N_("Reader does not work"), "alert", "bad"),
+    "reader.locked": Word(N_("Reader locked"), "lock", "bad"),
+    "reader.unidentified": Word(N_("Nobody knows this reader"), "question", "warn"),
+}
 #: What a box itself can be asked.
 BOX_ORDERS: Final[dict[str, str]] = {
     "agent.self_test": N_("Test"),

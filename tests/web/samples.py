@@ -16,6 +16,7 @@ from control_plane.receipts import document as paper
 from control_plane.receipts.look import Look
 from control_plane.receipts.sheet import sheet_of
 from control_plane.web import card_words, words
+from control_plane.web.pages.alerts import AlertRow
 from control_plane.web.pages.box_support import Check, Line, Order
 from control_plane.web.pages.reader_settings import SettingField
 from control_plane.web.views import (
@@ -525,6 +526,7 @@ SAMPLES: dict[str, Sample] = {
             "query": "",
             "page": Page(),
             "has_more_boxes": False,
+            "alerts_open": 2,
         },
     ),
     "readers-none": Sample(
@@ -541,6 +543,7 @@ SAMPLES: dict[str, Sample] = {
             "query": "",
             "page": Page(),
             "has_more_boxes": False,
+            "alerts_open": 2,
         },
     ),
     "reader": Sample(
@@ -583,6 +586,31 @@ SAMPLES: dict[str, Sample] = {
             "moments": MOMENTS,
             "live": "/readers/rd_1/live",
         },
+    ),
+    "alerts": Sample(
+        "alerts.html",
+        "/alerts",
+        {
+            "alerts": [
+                AlertRow(
+                    "alr_1",
+                    words.word(words.ALERTS, "reader.failing"),
+                    "Counter 1",
+                    "/readers/rd_1",
+                    "Lyon",
+                    NOW,
+                    3,
+                )
+            ],
+            "state": "open",
+            "taken": 1,
+            "page": Page(next="/alerts?cursor=x"),
+        },
+    ),
+    "alerts-none": Sample(
+        "alerts.html",
+        "/alerts?state=resolved",
+        {"alerts": [], "state": "resolved", "taken": None, "page": Page()},
     ),
     "boxes": Sample(
         "readers/boxes.html",

@@ -30,6 +30,7 @@ PAGES = {
     "/settings/receipts/preview": {Role.MANAGER, Role.OWNER},
     "/readers": {Role.CASHIER, Role.MANAGER, Role.IT, Role.OWNER},
     "/readers/add": {Role.IT, Role.OWNER},
+    "/alerts": {Role.MANAGER, Role.IT, Role.OWNER},
     "/readers/boxes": {Role.MANAGER, Role.IT, Role.OWNER},
     "/readers/boxes/dev-lyon0001": {Role.MANAGER, Role.IT, Role.OWNER},
     "/readers/boxes/dev-lyon0001/support": {Role.IT, Role.OWNER},

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from control_plane.accounts import queries as accounts
 from control_plane.accounts.caller import Caller
 from control_plane.accounts.permissions import Permission
+from control_plane.alerts import queries as alerts
 from control_plane.card_present.accounts import account_of as card_account_of
 from control_plane.card_present.encrypting import is_encrypting_reader
 from control_plane.db.unit_of_work import Transaction
@@ -146,6 +147,7 @@ def fleet(
         },
         codes=open_codes(db, visit) if caller.can(Permission.DEVICE_ENROLL) else [],
         query=chosen.at(chosen.cursor),
+        alerts_open=alerts.count_open(db, caller.scope),
     )  # fmt: skip
 
 
