@@ -216,7 +216,7 @@ def open_shop(things: ExitStack, folder: Path, broker: str, database_url: str) -
         )
     )
     shop = Shop(settings, parts, children, cable, api, furnished.merchant_id, controls, deaths)
-    # An ingest that was killed leaves its broker behind.
+    # An ingest that was killed may leave its broker behind for a moment.
     things.callback(shop.kill, "broker")
     things.callback(children.stop)
     eventually(lambda: answers(api), deadline_s=60, poll_s=0.2)
