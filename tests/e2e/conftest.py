@@ -78,6 +78,14 @@ def page(context: BrowserContext) -> Page:
     return context.new_page()
 
 
+# What fades in has too little contrast until it is there; what turns for ever is not waited for.
+_AT_REST = """async () => {
+  await new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  const moving = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime !== Infinity);
+  await Promise.allSettled(moving.map(a => a.finished));
+}"""
+
+
 @pytest.fixture(scope="session")
 def accessibility_violations() -> Callable[[Page], list[str]]:
     """A function that lists what axe has against a page as it is now, one line a rule and place."""
@@ -85,12 +93,14 @@ def accessibility_violations() -> Callable[[Page], list[str]]:
 
     def violations(page: Page) -> list[str]:
         try:
+            page.evaluate(_AT_REST)
             found = axe.run(page).response["violations"]
         except Error as moved_on:
             # The page went on to its next address while it was looked at; what is there now counts.
             if "Execution context was destroyed" not in moved_on.message:
                 raise
             page.wait_for_load_state("load")
+            page.evaluate(_AT_REST)
             found = axe.run(page).response["violations"]
         return [
             f"{rule['id']}: {rule['help']}: {' '.join(node['target'])}: {node['html']}"
