@@ -98,6 +98,49 @@ class SettingsChange(BaseModel):
     values: dict[str, StrictBool | StrictInt | StrictStr | None] = Field(max_length=100)
 
 
+class ManySettingsChange(BaseModel):
+    """The same values for many readers, as for one of them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "reader_ids": ["rd_06f3k8a1b2c3d4e5f6g7h8j9k0"],
+                    "values": {"max_amount_minor": 500000},
+                    "dry_run": True,
+                }
+            ]
+        },
+    )
+
+    reader_ids: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=500)
+    values: dict[str, StrictBool | StrictInt | StrictStr | None] = Field(
+        min_length=1, max_length=100
+    )
+    dry_run: StrictBool = Field(
+        default=False, description="Only tell what it would touch and who cannot take it."
+    )
+
+
+class CannotOut(BaseModel):
+    """A reader that is left as it is."""
+
+    reader_id: str
+    code: str
+    detail: str
+
+
+class RadiusOut(BaseModel):
+    """What a change touches, or has touched."""
+
+    dry_run: bool
+    changed: list[str] = Field(description="Readers that are set anew.")
+    same: list[str] = Field(description="Readers that were so already.")
+    cannot: list[CannotOut]
+    device_ids: list[str] = Field(description="Boxes that get a new configuration.")
+
+
 class SettingsOut(BaseModel):
     """What may be set on a reader, and what is. Secrets are never told, only that there is one."""
 
@@ -189,6 +232,27 @@ def change_reader_settings(
 ) -> SettingsOut:
     """Set values on a reader. Its device takes them over while no payment runs there."""
     return _settings_out(configuration.change(db, caller, reader_id, wish.values))
+
+
+@router.post("/readers/settings")
+def change_settings_of_many(wish: ManySettingsChange, caller: Manager, db: Db) -> RadiusOut:
+    """Set the same values on many readers, or look first what that would touch.
+
+    A reader that cannot take them is left as it is and named; the others are set all the same.
+    """
+    radius = configuration.change_many(
+        db, caller, wish.reader_ids, wish.values, is_trial=wish.dry_run
+    )
+    return RadiusOut(
+        dry_run=wish.dry_run,
+        changed=list(radius.changed),
+        same=list(radius.same),
+        cannot=[
+            CannotOut(reader_id=reader_id, code=why.code, detail=why.detail())
+            for reader_id, why in radius.cannot.items()
+        ],
+        device_ids=list(radius.device_ids),
+    )
 
 
 def _settings_out(view: SettingsView) -> SettingsOut:

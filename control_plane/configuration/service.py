@@ -7,7 +7,7 @@ is what it reports, see ``devices.status``.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from control_plane.configuration import queries
 from control_plane.configuration.errors import (
     ReaderCannotBeSealedFor,
     ReaderModelUnknown,
+    SettingNotTaken,
     told,
 )
 from control_plane.configuration.models import READER_SETTINGS
@@ -29,7 +30,7 @@ from control_plane.db.upsert import insert as upsert
 from control_plane.devices import queries as devices
 from control_plane.devices import service as device_service
 from control_plane.devices.queries import Found
-from control_plane.errors import NotFound
+from control_plane.errors import DomainError, NotFound
 from firmware_profiles import ProfileError, ReaderProfile, load_profile
 from firmware_profiles import settings as schema
 from firmware_profiles.errors import SettingRefused
@@ -48,6 +49,32 @@ class SettingsView:
     secrets: frozenset[str]
     changed_at: datetime | None
     changed_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Radius:
+    """What a change for many readers touches: ids of readers, and of the devices that get a new configuration."""
+
+    changed: tuple[str, ...]
+    #: As they were asked to be already.
+    same: tuple[str, ...]
+    #: Why a reader is left as it is.
+    cannot: Mapping[str, DomainError]
+    device_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a change makes of one reader; ``renewed`` are the secrets that it sets or takes away."""
+
+    before: SettingsView
+    values: Mapping[str, Value]
+    secrets: Mapping[str, str]
+    renewed: frozenset[str]
+
+    @property
+    def is_change(self) -> bool:
+        return self.values != self.before.values or bool(self.renewed)
 
 
 def settings_of(db: Transaction, scope: Scope, reader_id: str) -> SettingsView:
@@ -78,7 +105,52 @@ def change(
 
     Raises NotFound, ReaderModelUnknown, SettingNotTaken, ReaderCannotBeSealedFor.
     """
-    before = settings_of(db, caller.scope, reader_id)
+    plan = _plan(db, settings_of(db, caller.scope, reader_id), given)
+    if plan.is_change:
+        _carry_out(db, caller, plan)
+        _send(db, caller, plan.before.reader)
+    return settings_of(db, caller.scope, reader_id)
+
+
+def change_many(
+    db: Transaction,
+    caller: Caller,
+    reader_ids: Sequence[str],
+    given: Mapping[str, object],
+    *,
+    is_trial: bool,
+) -> Radius:
+    """The same change on many readers: what it touches, and who cannot take it. A trial changes nothing.
+
+    A reader that cannot take it is left as it is and does not keep the others from it. Each device is told once,
+    whatever number of its readers it is. Raises NotFound before anything is changed.
+    """
+    changes: list[_Plan] = []
+    same: list[str] = []
+    cannot: dict[str, DomainError] = {}
+    for reader_id in dict.fromkeys(reader_ids):
+        try:
+            plan = _plan(db, settings_of(db, caller.scope, reader_id), given)
+        except (ReaderModelUnknown, SettingNotTaken, ReaderCannotBeSealedFor) as refused:
+            cannot[reader_id] = refused
+            continue
+        if plan.is_change:
+            changes.append(plan)
+        else:
+            same.append(reader_id)
+    one_a_device = {plan.before.reader.device_id: plan.before.reader for plan in changes}
+    if not is_trial:
+        for plan in changes:
+            _carry_out(db, caller, plan)
+        for reader in one_a_device.values():
+            _send(db, caller, reader)
+    changed = tuple(plan.before.reader.id for plan in changes)
+    return Radius(changed, tuple(same), cannot, tuple(one_a_device))
+
+
+def _plan(db: Transaction, before: SettingsView, given: Mapping[str, object]) -> _Plan:
+    """What would stand then. Raises SettingNotTaken, ReaderCannotBeSealedFor."""
+    reader_id = before.reader.id
     offered = schema.offered(before.profile)
     try:
         checked = schema.check(
@@ -100,18 +172,23 @@ def change(
             secrets[name] = keyring.seal(str(value).encode(), _at_rest(reader_id, name))
         else:
             values[name] = value
-    changed_secrets = {name for name in given if offered[name].secret}
-    if values == before.values and not changed_secrets:
-        return before
-    _store(db, caller, before.reader, values, secrets)
+    plan = _Plan(before, values, secrets, frozenset(n for n in given if offered[n].secret))
+    if plan.is_change:
+        others = queries.settings_on_device(db, before.reader.merchant_id, before.reader.device_id)
+        if secrets or any(row.secrets for row in others if row.reader_id != reader_id):
+            _key(db, before.reader)
+    return plan
+
+
+def _carry_out(db: Transaction, caller: Caller, plan: _Plan) -> None:
+    before = plan.before
+    _store(db, caller, before.reader, plan.values, plan.secrets)
     record(
         db, caller.merchant_id, caller.actor, AuditTag.READER_CONFIGURE,
-        object_id=reader_id, object_name=before.reader.name,
-        before={**before.values, **dict.fromkeys(changed_secrets & before.secrets, "•••")},
-        after={**values, **dict.fromkeys(changed_secrets & secrets.keys(), "••• (new)")},
+        object_id=before.reader.id, object_name=before.reader.name,
+        before={**before.values, **dict.fromkeys(plan.renewed & before.secrets, "•••")},
+        after={**plan.values, **dict.fromkeys(plan.renewed & plan.secrets.keys(), "••• (new)")},
     )  # fmt: skip
-    _send(db, caller, before.reader)
-    return settings_of(db, caller.scope, reader_id)
 
 
 def _store(
@@ -151,20 +228,26 @@ def _send(db: Transaction, caller: Caller, reader: Found) -> None:
 def _sealed_for_device(db: Transaction, reader: Found, row: Found) -> dict[str, str]:
     if not row.secrets:
         return {}
-    context = context_of(db)
-    device_id: str = reader.device_id
-    usable = devices.certificates(db, device_id)
-    now = context.clock.now()
-    keys = [one.public_key for one in usable if one.revoked_at is None and one.not_after > now]
+    key = _key(db, reader)
     sealed: dict[str, str] = {}
     for name, at_rest in row.secrets.items():
-        value = context.keyring.open(at_rest, _at_rest(row.reader_id, name))
-        purpose = secret_purpose(device_id, row.reader_id, name)
+        value = context_of(db).keyring.open(at_rest, _at_rest(row.reader_id, name))
+        purpose = secret_purpose(reader.device_id, row.reader_id, name)
         try:
-            sealed[name] = seal(value, keys[0], purpose, os.urandom(RANDOM_BYTES))
-        except (IndexError, ValueError) as error:
+            sealed[name] = seal(value, key, purpose, os.urandom(RANDOM_BYTES))
+        except ValueError as error:
             raise ReaderCannotBeSealedFor(reader=reader.name) from error
     return sealed
+
+
+def _key(db: Transaction, reader: Found) -> str:
+    """The public key of the device, PEM. Raises ReaderCannotBeSealedFor where no certificate counts."""
+    now = context_of(db).clock.now()
+    for one in devices.certificates(db, reader.device_id):
+        if one.revoked_at is None and one.not_after > now:
+            key: str = one.public_key
+            return key
+    raise ReaderCannotBeSealedFor(reader=reader.name)
 
 
 def _at_rest(reader_id: str, name: str) -> str:

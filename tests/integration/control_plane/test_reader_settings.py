@@ -207,3 +207,91 @@ def test_a_cashier_may_look_and_not_change(shop: Shop, it: TestClient, make: Fac
         404,
     )
     assert shop.rows(select(READER_SETTINGS)) == []
+
+
+def several(shop: Shop, profiles: dict[str, str]) -> None:
+    """Readers of one box, by id."""
+    shop.say(
+        device(shop),
+        Channel.STATE,
+        encode(
+            ReportedState(
+                ts=shop.clock.now().isoformat(), boot=1, agent_version="1", accepts=[], epoch=1,
+                config=ReportedConfig(), outbox=OutboxLevel(pending=0, oldest_s=0),
+                readers=[
+                    ReportedReader(
+                        reader_id=reader_id, name=reader_id, profile=profile, address=reader_id, state="ready"
+                    )
+                    for reader_id, profile in profiles.items()
+                ],
+            )
+        ),
+    )  # fmt: skip
+
+
+FOUR = {
+    "rd_0001": "generic-ecr17-tcp",
+    "rd_0002": "generic-ecr17-tcp",
+    "rd_0003": "generic-zvt-tcp",
+    "rd_0004": "homemade",
+}
+
+
+def put_many(client: TestClient, *reader_ids: str, dry_run: bool = False, **values: Any) -> Any:
+    wish = {"reader_ids": reader_ids, "values": values, "dry_run": dry_run}
+    return client.post("/v1/readers/settings", json=wish)
+
+
+def test_a_change_for_many_tells_first_whom_it_touches_and_who_cannot_take_it(
+    shop: Shop, it: TestClient
+) -> None:
+    several(shop, FOUR)
+
+    told = put_many(it, *FOUR, dry_run=True, lrc_mode="stx").json()
+
+    assert (told["changed"], told["same"]) == (["rd_0001", "rd_0002"], [])
+    assert told["device_ids"] == [device(shop).device_id]
+    assert [(one["reader_id"], one["code"]) for one in told["cannot"]] == [
+        ("rd_0003", "setting_not_known"),
+        ("rd_0004", "reader_model_unknown"),
+    ]
+    assert shop.rows(select(READER_SETTINGS)) == []
+    assert shop.rows(select(CONFIGS)) == []
+
+
+def test_a_change_for_many_is_one_configuration_for_their_box(shop: Shop, it: TestClient) -> None:
+    several(shop, FOUR)
+    put(it, lrc_mode="stx")
+
+    told = put_many(it, *FOUR, "rd_0002", lrc_mode="stx").json()
+
+    assert (told["changed"], told["same"]) == (["rd_0002"], ["rd_0001"])
+    set_so = {"settings": {"lrc_mode": "stx"}, "secrets": {}}
+    assert document(shop) == {"readers": {"rd_0001": set_so, "rd_0002": set_so}}
+    (row,) = shop.rows(select(CONFIGS))
+    assert row.version == 2
+
+
+def test_a_box_that_can_open_no_secret_does_not_keep_the_others_from_it(
+    shop: Shop, it: TestClient
+) -> None:
+    told = put_many(it, "rd_0001", password="271828").json()
+
+    assert told["changed"] == []
+    assert [one["code"] for one in told["cannot"]] == ["reader_cannot_be_sealed_for"]
+    assert shop.rows(select(READER_SETTINGS)) == []
+
+
+def test_one_reader_of_somebody_else_and_nothing_is_changed(
+    shop: Shop, it: TestClient, make: Factory
+) -> None:
+    several(shop, FOUR)
+    cashier = make.client_as(shop.merchant_id, Role.CASHIER)
+
+    answer = put_many(it, "rd_0001", "rd_9999", lrc_mode="stx")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert put_many(cashier, "rd_0001", lrc_mode="stx").status_code == 403
+    assert put_many(it, "rd_0001").status_code == 422
+    assert shop.rows(select(READER_SETTINGS)) == []
+    assert shop.rows(select(CONFIGS)) == []
