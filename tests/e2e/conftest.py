@@ -91,17 +91,20 @@ def accessibility_violations() -> Callable[[Page], list[str]]:
     """A function that lists what axe has against a page as it is now, one line a rule and place."""
     axe = Axe()
 
+    def look(page: Page) -> list[dict[str, Any]]:
+        page.evaluate(_AT_REST)
+        found: list[dict[str, Any]] = axe.run(page).response["violations"]
+        return found
+
     def violations(page: Page) -> list[str]:
         try:
-            page.evaluate(_AT_REST)
-            found = axe.run(page).response["violations"]
+            found = look(page)
         except Error as moved_on:
             # The page went on to its next address while it was looked at; what is there now counts.
             if "Execution context was destroyed" not in moved_on.message:
                 raise
             page.wait_for_load_state("load")
-            page.evaluate(_AT_REST)
-            found = axe.run(page).response["violations"]
+            found = look(page)
         return [
             f"{rule['id']}: {rule['help']}: {' '.join(node['target'])}: {node['html']}"
             for rule in found
