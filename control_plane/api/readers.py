@@ -153,6 +153,7 @@ class SettingsOut(BaseModel):
                     "values": {"lrc_mode": "stx"},
                     "secrets": [],
                     "effective": {"lrc_mode": "stx", "result_timeout_s": 90},
+                    "origins": {"result_timeout_s": "location:loc_06f3k8a1b2c3d4e5"},
                     "json_schema": {"type": "object", "properties": {}},
                     "sync": "in_sync",
                     "changed_at": "2026-11-23T09:15:03Z",
@@ -166,7 +167,10 @@ class SettingsOut(BaseModel):
     profile: str
     values: dict[str, bool | int | str]
     secrets: list[str] = Field(description="Names of secrets that are set.")
-    effective: dict[str, bool | int | str] = Field(description="With the model's defaults.")
+    effective: dict[str, bool | int | str] = Field(
+        description="With what is inherited, and the model's defaults."
+    )
+    origins: dict[str, str] = Field(description="The layer that each inherited value is from.")
     json_schema: dict[str, Any] = Field(description="JSON Schema of the values of this model.")
     sync: Sync = Field(description="Whether its device works with them.")
     changed_at: datetime | None
@@ -261,7 +265,8 @@ def _settings_out(view: SettingsView) -> SettingsOut:
         profile=view.profile.id,
         values=dict(view.values),
         secrets=sorted(view.secrets),
-        effective=schema.defaults(view.profile) | dict(view.values),
+        effective=schema.defaults(view.profile) | dict(view.inherited.values) | dict(view.values),
+        origins=dict(view.inherited.origins),
         json_schema=schema.json_schema(view.profile),
         sync=sync_of(view.reader),
         changed_at=view.changed_at,

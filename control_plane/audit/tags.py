@@ -217,6 +217,16 @@ class AuditTag(StrEnum):
         "{actor} sent a configuration to the device {object}.",
         "{actor} a envoyé une configuration à l’appareil {object}.",
     )
+    CONFIG_LAYER_CHANGE = (
+        "config:layer:change",
+        "{actor} changed the configuration of {object}.",
+        "{actor} a modifié la configuration de {object}.",
+    )
+    CONFIG_PUSH = (
+        "config:push:send",
+        "{actor} sent the configuration at revision {object} to devices.",
+        "{actor} a envoyé la configuration de la révision {object} à des appareils.",
+    )
     DEVICE_REPORT = (
         "device:report:record",
         "The device {object} reported something to remember.",

@@ -31,7 +31,7 @@ Example:
 _PIECE = 4 * 1024 * 1024
 
 
-class _WhichMerchant(RequestRefused):
+class WhichMerchant(RequestRefused):
     """Several merchants, and none was named."""
 
     code = "which_merchant"
@@ -145,5 +145,5 @@ def _scope(db: Transaction, merchant_id: str) -> Scope:
     if merchant_id in ids:
         return Scope(merchant_id)
     if merchant_id or len(ids) != 1:
-        raise _WhichMerchant(ids=", ".join(ids))
+        raise WhichMerchant(ids=", ".join(ids))
     return Scope(ids[0])

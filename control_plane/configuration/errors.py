@@ -22,6 +22,55 @@ class ReaderCannotBeSealedFor(Conflict):
     message = "A secret cannot be sealed for the box of {reader}. Enrol the box again, or set the secret there."
 
 
+class LayerObjectUnknown(RequestRefused):
+    """A layer of something that is not there."""
+
+    code = "layer_object_unknown"
+    message = "There is no {kind} {object_id}. Name one that is there, or leave object_id empty for the organisation."
+
+
+class ProfileNotKnown(RequestRefused):
+    """Settings for a model that nobody knows."""
+
+    code = "profile_not_known"
+    message = "{field} is no reader model. Use the id of a profile, or * for every model."
+
+
+class SecretNotInherited(RequestRefused):
+    """A secret in a layer above the reader."""
+
+    code = "secret_not_inherited"
+    message = "{field} is a secret: set it on each reader, where it is sealed for its box."
+
+
+class LayerChangedMeanwhile(Conflict):
+    """Somebody else changed something since the caller looked."""
+
+    code = "layer_changed_meanwhile"
+    message = "The configuration is at revision {revision} now. Look at it, then change it again."
+
+
+class RevisionUnknown(RequestRefused):
+    """A revision that is not there."""
+
+    code = "revision_unknown"
+    message = "There is no revision {revision}; the newest is {newest}."
+
+
+class WholeOrganisationOnly(Conflict):
+    """A caller who sees some locations changes something for all of them."""
+
+    code = "whole_organisation_only"
+    message = "This layer counts in every location, and you look after some of them. Change the layer of a location."
+
+
+class TooWideForOnePush(RequestRefused):
+    """Many boxes at once."""
+
+    code = "too_wide_for_one_push"
+    message = "These are {count} boxes; at most {most} are sent at once. Use a rollout: it goes in waves and can stop."
+
+
 class SettingNotTaken(RequestRefused):
     """A value that a setting does not take. ``field`` names the setting."""
 

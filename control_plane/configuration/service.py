@@ -6,37 +6,32 @@ is what it reports, see ``devices.status``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
-
 from control_plane.accounts.caller import Caller
 from control_plane.audit.service import record
 from control_plane.audit.tags import AuditTag
-from control_plane.configuration import queries
+from control_plane.configuration import push, queries
 from control_plane.configuration.errors import (
     ReaderCannotBeSealedFor,
     ReaderModelUnknown,
     SettingNotTaken,
     told,
 )
+from control_plane.configuration.layers import Effective
 from control_plane.configuration.models import READER_SETTINGS
 from control_plane.db.scope import Scope
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import insert as upsert
 from control_plane.devices import queries as devices
-from control_plane.devices import service as device_service
 from control_plane.devices.queries import Found
 from control_plane.errors import DomainError, NotFound
 from firmware_profiles import ProfileError, ReaderProfile, load_profile
 from firmware_profiles import settings as schema
 from firmware_profiles.errors import SettingRefused
 from firmware_profiles.settings import Value
-from protocols.cloud.configuration import ReaderConfiguration, secret_purpose
-from protocols.cloud.sealing import RANDOM_BYTES, seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +41,8 @@ class SettingsView:
     reader: Found
     profile: ReaderProfile
     values: Mapping[str, Value]
+    #: From the layers above it.
+    inherited: Effective
     secrets: frozenset[str]
     changed_at: datetime | None
     changed_by: str
@@ -92,6 +89,7 @@ def settings_of(db: Transaction, scope: Scope, reader_id: str) -> SettingsView:
         reader,
         profile,
         {name: value for name, value in (row.chosen if row else {}).items() if name in offered},
+        push.inherited(db, reader, profile),
         frozenset(row.secrets if row else ()) & offered.keys(),
         row.changed_at if row else None,
         row.changed_by if row else "",
@@ -169,7 +167,7 @@ def _plan(db: Transaction, before: SettingsView, given: Mapping[str, object]) ->
     keyring = context_of(db).keyring
     for name, value in checked.items():
         if offered[name].secret:
-            secrets[name] = keyring.seal(str(value).encode(), _at_rest(reader_id, name))
+            secrets[name] = keyring.seal(str(value).encode(), push.secret_at_rest(reader_id, name))
         else:
             values[name] = value
     plan = _Plan(before, values, secrets, frozenset(n for n in given if offered[n].secret))
@@ -211,33 +209,13 @@ def _store(
 
 
 def _send(db: Transaction, caller: Caller, reader: Found) -> None:
-    """Everything that is set on readers of this device becomes what should be in force there."""
+    """What is set on readers of this device becomes what should be in force there, with the layers that it has."""
     device_id: str = reader.device_id
-    rows = queries.settings_on_device(db, caller.merchant_id, device_id)
-    present = devices.desired_config(db, device_id)
-    document = dict(present.document) if present else {}
-    document["readers"] = {
-        row.reader_id: msgspec.to_builtins(
-            ReaderConfiguration(row.chosen, _sealed_for_device(db, reader, row))
-        )
-        for row in rows
-    }
-    device_service.desire_config(db, caller.scope, device_id, document, by=caller.actor)
-
-
-def _sealed_for_device(db: Transaction, reader: Found, row: Found) -> dict[str, str]:
-    if not row.secrets:
-        return {}
-    key = _key(db, reader)
-    sealed: dict[str, str] = {}
-    for name, at_rest in row.secrets.items():
-        value = context_of(db).keyring.open(at_rest, _at_rest(row.reader_id, name))
-        purpose = secret_purpose(reader.device_id, row.reader_id, name)
-        try:
-            sealed[name] = seal(value, key, purpose, os.urandom(RANDOM_BYTES))
-        except ValueError as error:
-            raise ReaderCannotBeSealedFor(reader=reader.name) from error
-    return sealed
+    push.settle(db, caller.merchant_id, [device_id], by=caller.actor)
+    record(
+        db, caller.merchant_id, caller.actor, AuditTag.DEVICE_CONFIG_PUSH,
+        object_id=device_id, object_name=reader.device_name,
+    )  # fmt: skip
 
 
 def _key(db: Transaction, reader: Found) -> str:
@@ -248,7 +226,3 @@ def _key(db: Transaction, reader: Found) -> str:
             key: str = one.public_key
             return key
     raise ReaderCannotBeSealedFor(reader=reader.name)
-
-
-def _at_rest(reader_id: str, name: str) -> str:
-    return f"reader setting {reader_id} {name}"

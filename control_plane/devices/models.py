@@ -98,6 +98,8 @@ class DeviceConfig(SQLModel, table=True):
     version: int
     hash: str = Field(max_length=64)
     document: dict[str, Any] = Field(sa_type=Json)
+    #: Revision of the layers that it was made from.
+    revision: int = 0
     changed_at: datetime = Field(sa_type=UtcDateTime)
     #: The device has not been told of this version yet, or reported another one since.
     must_send: bool = Field(default=True, index=True)

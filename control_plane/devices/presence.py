@@ -7,13 +7,14 @@ something was heard within ``ONLINE_S``. Never what a broker retained.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import and_, bindparam, func, or_, select, update
 
-from control_plane import live
+from control_plane import events, live
 from control_plane.db.unit_of_work import Transaction, context_of
 from control_plane.db.upsert import insert as upsert
 from control_plane.devices import timeline
@@ -30,6 +31,14 @@ PAUSE_S: Final = 15.0
 #: Live topic: a configuration waits to be sent.
 DOWNLINK_TOPIC: Final = "downlink"
 _ONLINE, _OFFLINE = "online", "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesPlaced:
+    """Domain event: these devices have other readers, or another place, than before."""
+
+    merchant_id: str
+    device_ids: frozenset[str]
 
 
 def apply_presences(db: Transaction, said: Mapping[str, Sequence[Presence]], at: datetime) -> None:
@@ -250,6 +259,7 @@ def _apply_readers(
     known = {row.id: row for row in rows}
     owners = {row.id: row.device_id for row in rows}
     told: list[dict[str, Any]] = []
+    placed: dict[str, set[str]] = {}
     written: dict[str, dict[str, Any]] = {}
     for device_id, one in reported:
         device = devices[device_id]
@@ -270,6 +280,8 @@ def _apply_readers(
             "first_seen_at": at,
             **values,
         }
+        if before is None or before.profile != one.profile[:100]:
+            placed.setdefault(device.merchant_id, set()).add(device_id)
         if before is None:
             told.append(_about_reader(device, one, "reader.seen", at))
         elif (before.state, before.gone_at) != (one.state, None):
@@ -304,6 +316,8 @@ def _apply_readers(
             for row in gone
         ]
     timeline.record_many(db, told)
+    for merchant_id, device_ids in placed.items():
+        events.publish(db, DevicesPlaced(merchant_id, frozenset(device_ids)))
 
 
 def _about_reader(device: Found, reader: ReportedReader, kind: str, at: datetime) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from control_plane import events, live
 from control_plane.accounts import queries as accounts
@@ -20,7 +21,7 @@ from control_plane.devices import queries, timeline
 from control_plane.devices.errors import LocationUnknown, ReplacementNotPossible
 from control_plane.devices.lifecycle import DeviceStep, advance
 from control_plane.devices.models import CERTIFICATES, CONFIGS, DEVICES, READERS
-from control_plane.devices.presence import DOWNLINK_TOPIC
+from control_plane.devices.presence import DOWNLINK_TOPIC, DevicesPlaced
 from control_plane.devices.queries import Found
 from control_plane.errors import NotFound
 from protocols.cloud.configuration import document_hash
@@ -101,6 +102,8 @@ def change(
     before = {key: getattr(device, key) for key in new}
     db.execute(update(DEVICES).where(DEVICES.c.id == device_id).values(**new))
     timeline.record(db, scope.merchant_id, device_id, "device.changed", facts=new)
+    if "location_id" in new:
+        events.publish(db, DevicesPlaced(scope.merchant_id, frozenset({device_id})))
     record_audit(
         db, scope.merchant_id, by, AuditTag.DEVICE_UPDATE,
         object_id=device_id, object_name=new.get("name") or device.name, before=before, after=new,
@@ -112,36 +115,62 @@ def desire_config(
 ) -> int:
     """What should be in force on a device from now on; its version. The device is told after the commit."""
     device = device_of(db, scope, device_id)
-    digest = document_hash(document)
-    now = context_of(db).clock.now()
-    values = {
-        "device_id": device_id,
-        "merchant_id": scope.merchant_id,
-        "version": 1,
-        "hash": digest,
-        "document": document,
-        "changed_at": now,
-        "must_send": True,
-    }
-    statement = upsert(db, CONFIGS).values(values)
-    row = db.execute(
-        statement.on_conflict_do_update(
-            index_elements=["device_id"],
-            set_={
-                "version": CONFIGS.c.version + 1,
-                "hash": digest,
-                "document": document,
-                "changed_at": now,
-                "must_send": True,
-            },
-        ).returning(CONFIGS.c.version)
-    ).one()
-    live.publish(db, DOWNLINK_TOPIC, key=DOWNLINK_TOPIC)
+    (version,) = desire_configs(db, scope.merchant_id, {device_id: Wanted(document)}).values()
     record_audit(
         db, scope.merchant_id, by, AuditTag.DEVICE_CONFIG_PUSH,
-        object_id=device_id, object_name=device.name, after={"version": row.version, "hash": digest},
+        object_id=device_id, object_name=device.name, after={"version": version},
     )  # fmt: skip
-    return int(row.version)
+    return version
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A configuration that a device is to have, and the revision of the layers that it was made from."""
+
+    document: dict[str, object]
+    revision: int = 0
+
+
+def desire_configs(
+    db: Transaction, merchant_id: str, wanted: Mapping[str, Wanted]
+) -> dict[str, int]:
+    """What should be in force on devices from now on; the version of each. They are told after the commit."""
+    now = context_of(db).clock.now()
+    rows = [
+        {
+            "device_id": device_id,
+            "merchant_id": merchant_id,
+            "version": 1,
+            "hash": document_hash(one.document),
+            "document": one.document,
+            "revision": one.revision,
+            "changed_at": now,
+            "must_send": True,
+        }
+        for device_id, one in sorted(wanted.items())
+    ]
+    if not rows:
+        return {}
+    statement = upsert(db, CONFIGS)
+    new = {
+        name: statement.excluded[name]
+        for name in ("hash", "document", "revision", "changed_at", "must_send")
+    }
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["device_id"], set_=new | {"version": CONFIGS.c.version + 1}
+        ),
+        rows,
+    )
+    versions = dict(
+        db.execute(
+            select(CONFIGS.c.device_id, CONFIGS.c.version).where(
+                CONFIGS.c.device_id.in_(sorted(wanted))
+            )
+        ).all()
+    )
+    live.publish(db, DOWNLINK_TOPIC, key=DOWNLINK_TOPIC)
+    return versions
 
 
 def take_place(db: Transaction, old_id: str, new_id: str, merchant_id: str) -> None:
@@ -161,11 +190,15 @@ def take_place(db: Transaction, old_id: str, new_id: str, merchant_id: str) -> N
             "version": 1,
             "hash": config.hash,
             "document": config.document,
+            "revision": config.revision,
             "changed_at": now,
             "must_send": True,
         }
         # A spare box may have had a configuration of its own: a greater version tells it apart.
-        taken = {name: values[name] for name in ("hash", "document", "changed_at", "must_send")}
+        taken = {
+            name: values[name]
+            for name in ("hash", "document", "revision", "changed_at", "must_send")
+        }
         db.execute(
             upsert(db, CONFIGS)
             .values(values)

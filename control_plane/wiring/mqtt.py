@@ -6,9 +6,11 @@ from functools import cached_property, partial
 from urllib.parse import urlsplit
 
 from control_plane.card_present.service import CardPresent
+from control_plane.configuration import push
 from control_plane.devices.authority import Authority
 from control_plane.devices.enrollment import FIRST_CELL
 from control_plane.devices.link import BrokerDirectory
+from control_plane.devices.presence import DevicesPlaced
 from control_plane.devices.service import DeviceEnded
 from control_plane.ingest.closings import close_streams
 from control_plane.jobs.scheduler import AdvisoryLock, LockFile
@@ -128,6 +130,7 @@ def wire(parts: Parts) -> None:
         BrokerDirectory(lambda: edge.authority, edge.directory, edge.look_now),
     )
     parts.handlers.on(DeviceEnded, close_streams)
+    parts.handlers.on(DevicesPlaced, push.on_placed)
     if parts.settings.broker.kind == "none":
         return
 

@@ -165,7 +165,8 @@ def _field(visit: Visit, view: SettingsView, name: str, value: str) -> SettingFi
     choices = [Choice(one, one) for one in setting.values]
     if setting.type == "bool":
         choices = [Choice("true", visit.say(N_("Yes"))), Choice("false", visit.say(N_("No")))]
-    standard = "" if setting.secret or setting.default is None else _text(setting.default)
+    usual = view.inherited.values.get(name, setting.default)
+    standard = "" if setting.secret or usual is None else _text(usual)
     return SettingField(
         name=name,
         kind=setting.type,

@@ -845,6 +845,23 @@ def upgrade() -> None:
         batch_op.create_index("ix_card_present_refund_tap", ["tap_id"], unique=False)
 
     op.create_table(
+        "config_revision",
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("object_id", sa.String(length=64), nullable=False),
+        sa.Column(
+            "document", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("note", sa.String(length=500), nullable=False),
+        sa.Column("created_by", sa.String(length=200), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_config_revision_merchant_id_merchant")
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "number", name=op.f("pk_config_revision")),
+    )
+    op.create_table(
         "customer",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
@@ -1850,6 +1867,7 @@ def upgrade() -> None:
         sa.Column(
             "document", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
         ),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("must_send", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -1862,6 +1880,34 @@ def upgrade() -> None:
             batch_op.f("ix_device_config_merchant_id"), ["merchant_id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_device_config_must_send"), ["must_send"], unique=False)
+
+    op.create_table(
+        "device_config_version",
+        sa.Column("device_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column(
+            "document", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "provenance", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column(
+            "sealed", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
+        ),
+        sa.Column("created_by", sa.String(length=200), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["device_id"], ["device.id"], name=op.f("fk_device_config_version_device_id_device")
+        ),
+        sa.PrimaryKeyConstraint("device_id", "version", name=op.f("pk_device_config_version")),
+    )
+    with op.batch_alter_table("device_config_version", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_device_config_version_merchant_id"), ["merchant_id"], unique=False
+        )
 
     op.create_table(
         "device_life",
@@ -2207,6 +2253,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_device_life_merchant_id"))
 
     op.drop_table("device_life")
+    with op.batch_alter_table("device_config_version", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_device_config_version_merchant_id"))
+
+    op.drop_table("device_config_version")
     with op.batch_alter_table("device_config", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_device_config_must_send"))
         batch_op.drop_index(batch_op.f("ix_device_config_merchant_id"))
@@ -2378,6 +2428,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_customer_merchant_email")
 
     op.drop_table("customer")
+    op.drop_table("config_revision")
     with op.batch_alter_table("card_present_refund", schema=None) as batch_op:
         batch_op.drop_index("ix_card_present_refund_tap")
         batch_op.drop_index(
